@@ -1,0 +1,25 @@
+# The gate: what CI and pre-commit call.
+check: lint types layers size docs-fresh
+
+lint:
+    uv run ruff check .
+    uv run ruff format --check .
+
+types:
+    uv run mypy
+
+layers:
+    uv run lint-imports
+
+size:
+    uv run python -m tests.gates.file_length
+
+docs-fresh:
+    uv run python -m tests.gates.docs
+
+fix:
+    uv run ruff check --fix .
+    uv run ruff format .
+
+test *ARGS:
+    uv run pytest {{ARGS}}
