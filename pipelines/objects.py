@@ -3,12 +3,12 @@
 Tables are `pipelines.tables`; what an object means belongs to the room that writes it.
 """
 
-import configparser
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
+from stacks import credentials
 from stacks.errors import UserError
 from stacks.outputs import ObjectStore
 
@@ -101,7 +101,7 @@ class Objects:
         import boto3
         from botocore.config import Config
 
-        key, secret = credentials(self.store)
+        key, secret = credentials.read(self.store)
         return boto3.client(
             "s3",
             endpoint_url=self.store.endpoint,
@@ -115,16 +115,3 @@ class Objects:
                 s3={"addressing_style": "path"} if self.store.endpoint else {},
             ),
         )
-
-
-def credentials(store: ObjectStore) -> tuple[str | None, str | None]:
-    """Access key and secret from the store's credentials file, or (None, None) for the ambient identity."""
-    if store.credentials_file is None:
-        return None, None
-    parser = configparser.ConfigParser()
-    if not parser.read(store.credentials_file) or "default" not in parser:
-        raise UserError(
-            f"{store.credentials_file}: no credentials for the object store", "Run `spotforge up` to write them anew."
-        )
-    section = parser["default"]
-    return section["aws_access_key_id"], section["aws_secret_access_key"]

@@ -6,7 +6,7 @@ The only place that knows storage options. What the columns mean belongs to the 
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from pipelines.objects import credentials
+from stacks import credentials
 from stacks.outputs import StackOutputs
 
 if TYPE_CHECKING:
@@ -29,7 +29,7 @@ class Tables:
         options = {"aws_region": store.region, "aws_conditional_put": "etag"}
         if store.endpoint:
             options |= {"aws_endpoint": store.endpoint, "aws_allow_http": "true", "aws_virtual_hosted_style_request": "false"}
-        key, secret = credentials(store)
+        key, secret = credentials.read(store)
         if key and secret:
             options |= {"aws_access_key_id": key, "aws_secret_access_key": secret}
         return options

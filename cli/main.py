@@ -1,0 +1,54 @@
+"""The `spotforge` command: names its subcommands and turns errors into one line.
+
+Subcommand modules import only what `--help` needs; the rest is imported where it is used.
+"""
+
+import os
+import signal
+import sys
+from types import FrameType
+
+import typer
+
+from cli import down, logs, release, runbook, status, up
+from cli.demo import command as demo
+from stacks.errors import UserError
+
+app = typer.Typer(
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    help="The ML platform that survives spot: the whole loop, one command. Start with `spotforge demo`.",
+)
+for module in (demo, up, status, logs, down):
+    app.command(module.__name__.split(".")[-1] if module is not demo else "demo")(module.run)
+app.add_typer(release.app, name="release", help="List, show, verify and roll back releases.")
+app.add_typer(runbook.app, name="runbook", help="Diagnose an alert and, with --apply, mitigate it.")
+
+
+@app.callback()
+def _options(debug: bool = typer.Option(False, "--debug", help="Show the traceback of an error.")) -> None:
+    os.environ["SPOTFORGE_DEBUG"] = "1" if debug else ""
+
+
+def main() -> None:
+    """Entry point: exit 1 on a UserError, 2 on misuse, 130 on Ctrl-C; a traceback only with --debug."""
+    signal.signal(signal.SIGINT, _interrupted)
+    try:
+        app()
+    except (UserError, OSError) as error:
+        if os.environ.get("SPOTFORGE_DEBUG"):
+            raise
+        said = str(error) if isinstance(error, UserError) else _of_system(error)
+        print(f"spotforge: {said}", file=sys.stderr)  # noqa: T201 - the one line for people
+        sys.exit(1)
+
+
+def _interrupted(_signal: int, _frame: FrameType | None) -> None:
+    # SystemExit runs every `finally` on the way out, and no library takes it for an error of its own.
+    sys.exit(130)
+
+
+def _of_system(error: OSError) -> str:
+    place = f"{error.filename}: " if error.filename else ""
+    return f"{place}{error.strerror or error}. Mend that, then run the command again."

@@ -1,0 +1,44 @@
+"""`spotforge up`: the local stack, ready. What the parts are is `stacks.local`."""
+
+import time
+from pathlib import Path
+
+import typer
+
+from cli.console import HOME, JSON, emit, home_of
+
+
+
+
+
+def run(
+    home: Path | None = HOME,
+    port_base: int | None = typer.Option(None, "--port-base", help="First of the ports to use [default: 21300, or as before]."),
+    as_json: bool = JSON,
+) -> None:
+    """Bring the local stack up and wait until every part has answered its probe.
+
+    What lives is kept, what is dead is started, what an earlier run left behind is ended; it says which.
+
+    Example: spotforge up && spotforge status
+    """
+    from rich.console import Console
+
+    from stacks.local import lock, stack
+
+    place = home_of(home)
+    place.mkdir(mode=0o700, parents=True, exist_ok=True)
+    console = Console(stderr=True)
+    began = time.monotonic()
+
+    def said(part: str, word: str) -> None:
+        console.print(f"  {time.monotonic() - began:5.1f} s  {part:<20} {word}", highlight=False)
+
+    with lock.held(place, "up"):
+        outputs = stack.up(place, port_base=port_base, progress=said)
+    if as_json:
+        emit(outputs.model_dump(mode="json", by_alias=True))
+        return
+    console.print(
+        f"Up in {time.monotonic() - began:.1f} s. Dagster {outputs.orchestration.url}  MLflow {outputs.tracking.uri}  gateway {outputs.gateway.url}"
+    )

