@@ -75,6 +75,18 @@ class Objects:
                 return
             more = {"ContinuationToken": page["NextContinuationToken"]}
 
+    def versions(self, prefix: str = "") -> dict[str, int]:
+        """How many versions and delete markers the bucket holds of each key under `prefix`; 1 each where it is not versioned."""
+        found: dict[str, int] = {}
+        more: dict[str, Any] = {}
+        while True:
+            page = self._call("list_object_versions", Prefix=prefix, **more)
+            for entry in [*page.get("Versions", []), *page.get("DeleteMarkers", [])]:
+                found[entry["Key"]] = found.get(entry["Key"], 0) + 1
+            if not page.get("IsTruncated"):
+                return found
+            more = {"KeyMarker": page["NextKeyMarker"], "VersionIdMarker": page["NextVersionIdMarker"]}
+
     def _call(self, operation: str, **arguments: Any) -> Any:
         from botocore.exceptions import BotoCoreError, ClientError
 
