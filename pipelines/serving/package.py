@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 MARKER = "package.json"
 """Written last: names every member with size and digest. Without it there is no package."""
 ONNX, SIGNATURE, CARD, EXAMPLE = "model.onnx", "signature.json", "card.md", "example.json"
+_MISSING = float("nan")
 _MEND = "Package the model again (asset `model_package`)."
 
 
@@ -41,6 +42,20 @@ class Signature:
     """`pipelines.model.view_version` of the model that was trained."""
     entity: str
     """Name of the request id column."""
+
+    @cached_property
+    def names(self) -> tuple[str, ...]:
+        return tuple(feature.name for feature in self.features)
+
+    @cached_property
+    def codes(self) -> tuple[dict[str, float] | None, ...]:
+        """A feature's category to its code; None where the feature is numeric."""
+        return tuple(
+            {category: float(code) for code, category in enumerate(feature.categories)}
+            if feature.kind == "categorical"
+            else None
+            for feature in self.features
+        )
 
     @classmethod
     def of(cls, model: Model) -> "Signature":
@@ -146,20 +161,21 @@ def encode_rows(signature: Signature, rows: Sequence[Mapping[str, Any]]) -> "Flo
 
     Agrees with `pipelines.model.encode`, without polars. Raises KeyError for a row without a feature.
     """
+    return encode_values(signature, [[row[name] for name in signature.names] for row in rows])
+
+
+def encode_values(signature: Signature, rows: Sequence[Sequence[Any]]) -> "Floats":
+    """As `encode_rows`, of values in the order of `signature.features`."""
     import numpy as np
 
-    missing = float("nan")
-    matrix = np.empty((len(rows), len(signature.features)), dtype=np.float32)
+    numbers = [
+        (_MISSING if value is None else value) if codes is None else codes.get(value, _MISSING)
+        for row in rows
+        for value, codes in zip(row, signature.codes, strict=True)
+    ]
     # A number beyond float32 becomes infinity, as in polars; the server refuses such a number before it gets here.
     with np.errstate(over="ignore"):
-        for index, feature in enumerate(signature.features):
-            name = feature.name
-            if feature.kind == "categorical":
-                codes = {category: float(code) for code, category in enumerate(feature.categories)}
-                matrix[:, index] = [codes.get(row[name], missing) for row in rows]
-            else:
-                matrix[:, index] = [missing if row[name] is None else row[name] for row in rows]
-    return matrix
+        return np.array(numbers, dtype=np.float32).reshape(len(rows), len(signature.features))
 
 
 def _plain(value: Any) -> Any:
