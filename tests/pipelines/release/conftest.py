@@ -1,0 +1,51 @@
+"""A real object store and a real Envoy under a real supervisor, once for the room's tests."""
+
+import uuid
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from pipelines.objects import Objects
+from stacks.local import ports, stack
+from stacks.outputs import Buckets, StackOutputs
+
+
+@pytest.fixture(scope="session")
+def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[StackOutputs]:
+    """The store and the gateway of a local stack, without its other parts."""
+    home = tmp_path_factory.mktemp("release-stack")
+    outputs = stack.up(home, port_base=ports.free_base(), parts=("seaweedfs", "envoy"))
+    yield outputs
+    stack.down(home)
+
+
+@pytest.fixture
+def outputs(running: StackOutputs, tmp_path: Path) -> StackOutputs:
+    """The running stack with fresh buckets and a state folder of the test's own."""
+    import boto3
+
+    from stacks.credentials import read
+
+    store = running.object_store
+    key, secret = read(store)
+    client = boto3.client(
+        "s3", endpoint_url=store.endpoint, region_name=store.region, aws_access_key_id=key, aws_secret_access_key=secret
+    )
+    tag = uuid.uuid4().hex[:8]
+    names = {role: f"{role}-{tag}" for role in ("artifacts", "data", "ledger", "logs")}
+    for role, name in names.items():
+        client.create_bucket(Bucket=name, ObjectLockEnabledForBucket=role == "ledger")
+    return running.model_copy(
+        update={"object_store": store.model_copy(update={"buckets": Buckets(**names)}), "state_dir": tmp_path}
+    )
+
+
+@pytest.fixture
+def ledger_bucket(outputs: StackOutputs) -> Objects:
+    return Objects(outputs.object_store, outputs.object_store.buckets.ledger)
+
+
+@pytest.fixture
+def artifacts(outputs: StackOutputs) -> Objects:
+    return Objects(outputs.object_store, outputs.object_store.buckets.artifacts)
