@@ -9,9 +9,6 @@ from cli.console import HOME, home_of
 from stacks.errors import UserError
 
 
-
-
-
 def run(home: Path | None = HOME, purge: bool = typer.Option(False, "--purge", help="Delete the state folder, too.")) -> None:
     """Stop every process of the local stack, strays of a killed run too.
 

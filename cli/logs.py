@@ -11,9 +11,6 @@ from stacks.errors import UserError
 from stacks.local import paths
 
 
-
-
-
 def run(
     part: str = typer.Argument(help="A part's name, as `spotforge status` lists it."),
     lines: int = typer.Option(50, "--lines", "-n", help="How many of the last lines."),

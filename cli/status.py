@@ -11,9 +11,6 @@ DEGRADED = 3
 """Exit code when a part is not running."""
 
 
-
-
-
 def run(home: Path | None = HOME, as_json: bool = JSON) -> None:
     """Show every part: state, address, uptime, memory. Exits 3 when one is not running.
 

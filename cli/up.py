@@ -8,9 +8,6 @@ import typer
 from cli.console import HOME, JSON, emit, home_of
 
 
-
-
-
 def run(
     home: Path | None = HOME,
     port_base: int | None = typer.Option(None, "--port-base", help="First of the ports to use [default: 21300, or as before]."),
@@ -39,6 +36,5 @@ def run(
     if as_json:
         emit(outputs.model_dump(mode="json", by_alias=True))
         return
-    console.print(
-        f"Up in {time.monotonic() - began:.1f} s. Dagster {outputs.orchestration.url}  MLflow {outputs.tracking.uri}  gateway {outputs.gateway.url}"
-    )
+    where = f"Dagster {outputs.orchestration.url}, MLflow {outputs.tracking.uri}, gateway {outputs.gateway.url}"
+    console.print(f"Up in {time.monotonic() - began:.1f} s. {where}", highlight=False)

@@ -182,7 +182,7 @@ class World:
 
         known, self._known = self._known, []
         if known:
-            schema = {"request_id": pl.String, "label": pl.Float64, "known_at": pl.Datetime("us", "UTC")}
+            schema: dict[str, Any] = {"request_id": pl.String, "label": pl.Float64, "known_at": pl.Datetime("us", "UTC")}
             append_labels(self.tables, pl.DataFrame(known, schema=schema, orient="row"))
 
 

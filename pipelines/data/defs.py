@@ -3,6 +3,7 @@
 import os
 from collections.abc import Iterator
 from dataclasses import asdict
+from typing import Any
 
 import dagster as dg
 
@@ -54,7 +55,7 @@ def build() -> dg.Definitions:
         delivery = landing.Delivery(context.partition_key, landed["delivery"])
         result = batches.validate(platform.model, platform.bucket("data"), platform.tables, delivery)
         record = {**asdict(result), "partition": delivery.partition}
-        metadata = {
+        metadata: dict[str, Any] = {
             "held_back": list(result.held),
             "quarantined": result.quarantined,
             "reasons": result.reasons,

@@ -75,7 +75,13 @@ def _with_weather(rows: "pl.DataFrame", weather: "pl.DataFrame") -> "pl.DataFram
     # `observed` is the start of the hour; its reading is out when the hour is over.
     known = weather.select("origin", *names, out=pl.col("observed") + pl.duration(hours=1)).sort("out")
     return rows.join_asof(
-        known, left_on="sched_dep", right_on="out", by="origin", strategy="backward", tolerance=WEATHER_STALE, check_sortedness=False
+        known,
+        left_on="sched_dep",
+        right_on="out",
+        by="origin",
+        strategy="backward",
+        tolerance=WEATHER_STALE,
+        check_sortedness=False,
     )
 
 

@@ -61,7 +61,9 @@ class BoostedTrees:
         from onnxmltools.convert.common.data_types import FloatTensorType
 
         booster = xgboost.Booster(model_file=bytearray(state))
-        converted = convert_xgboost(booster, initial_types=[("features", FloatTensorType([None, len(features)]))], target_opset=OPSET)
+        converted = convert_xgboost(
+            booster, initial_types=[("features", FloatTensorType([None, len(features)]))], target_opset=OPSET
+        )
         # The converter's graph has tree operators only; picking the second column needs the standard domain, too.
         converted.opset_import.append(onnx.helper.make_opsetid("", OPSET))
         graph = converted.graph

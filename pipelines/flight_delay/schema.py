@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 CARRIERS = ("9E", "AA", "AS", "B6", "DL", "EV", "F9", "FL", "HA", "MQ", "OO", "UA", "US", "VX", "WN", "YV")
 ORIGINS = ("EWR", "JFK", "LGA")
 LATE_MIN = 15.0
-"""A flight is late that arrives 15 minutes after schedule or more: the definition of the US Bureau of Transportation Statistics."""
+"""A flight is late that arrives 15 minutes after schedule or more, as the US Bureau of Transportation Statistics counts."""
 
 
 def _number(name: str, unit: str, low: float, high: float, *, nullable: bool = False) -> Feature:

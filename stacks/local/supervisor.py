@@ -4,6 +4,7 @@ What the programs are is `stacks.local.parts` and the release room's fleet; here
 """
 
 import hashlib
+import importlib
 import os
 import subprocess
 import sys
@@ -207,11 +208,26 @@ class Supervisor:
     def _rpc(self) -> Any:
         import xmlrpc.client
 
-        from supervisor.xmlrpc import SupervisorTransport
+        # The library has no types.
+        transport = importlib.import_module("supervisor.xmlrpc").SupervisorTransport(None, None, f"unix://{self._socket}")
+        return _Calls(xmlrpc.client.ServerProxy("http://127.0.0.1", transport=transport), transport)
 
-        make: Any = SupervisorTransport  # the library has no types
-        transport = make(None, None, f"unix://{self._socket}")
-        return xmlrpc.client.ServerProxy("http://127.0.0.1", transport=transport).supervisor
+
+@dataclass(frozen=True)
+class _Calls:
+    """supervisord's methods by name; the connection is closed after each, or every poll would leave one open."""
+
+    proxy: Any
+    transport: Any
+
+    def __getattr__(self, name: str) -> Any:
+        def call(*arguments: Any) -> Any:
+            try:
+                return getattr(self.proxy.supervisor, name)(*arguments)
+            finally:
+                self.transport.close()
+
+        return call
 
 
 def _quote(part: str) -> str:

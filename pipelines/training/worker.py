@@ -1,0 +1,79 @@
+"""The training process: from the newest checkpoint to the last segment, committing at each boundary.
+
+Run by a launcher as `python -m pipelines.training.worker --outputs FILE --work ID --epoch N`. It may be killed at any moment.
+"""
+
+import argparse
+import json
+import os
+import signal
+import sys
+import time
+from pathlib import Path
+from types import FrameType
+
+PREEMPTED = 75
+"""Exit code of a worker that was asked to leave (EX_TEMPFAIL): never 0, and told apart from a failure."""
+FAILED = 1
+
+
+class Preempted(Exception):
+    """SIGTERM: the node is going away. What is not committed is lost, by design at most one segment."""
+
+
+def main() -> int:
+    """Parse the command line, train, and leave the reason of the end in the exit file."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--outputs", type=Path, required=True)
+    parser.add_argument("--work", required=True)
+    parser.add_argument("--epoch", type=int, required=True)
+    parser.add_argument("--exit-file", type=Path, required=True)
+    arguments = parser.parse_args()
+    # OpenMP threads that spin while they wait make training ten times slower on a small node; read when XGBoost loads.
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    signal.signal(signal.SIGTERM, _leave)
+    code, reason = FAILED, ""
+    try:
+        train(arguments.outputs, arguments.work, arguments.epoch)
+        code = 0
+    except Preempted:
+        code, reason = PREEMPTED, "asked to leave (SIGTERM)"
+    except BaseException as error:
+        reason = f"{type(error).__name__}: {error}"
+        raise
+    finally:
+        arguments.exit_file.write_text(json.dumps({"code": code, "reason": reason}))
+    return code
+
+
+def train(outputs_file: Path, work: str, epoch: int) -> None:
+    """Train a work to its end. Raises Fenced when a newer epoch has taken over."""
+    from pipelines.model import load_model
+    from pipelines.objects import Objects
+    from pipelines.tables import Tables
+    from pipelines.training import dataset
+    from pipelines.training.checkpoints import Checkpoint, Checkpoints
+    from stacks.outputs import StackOutputs
+
+    outputs = StackOutputs.load(outputs_file)
+    objects = Objects(outputs.object_store, outputs.object_store.buckets.artifacts)
+    checkpoints = Checkpoints(objects, work)
+    spec = checkpoints.spec()
+    model = load_model(outputs.model)
+    data = dataset.matrices(model, Tables(outputs), dataset.load(objects, spec["training_set"]))
+    last = checkpoints.latest()
+    state = last.state if last else None
+    for segment in range(last.segment + 1 if last else 0, model.trainer.segments):
+        began = time.monotonic()
+        seed = int(spec["seed"]) * 1000 + segment
+        state, metrics = model.trainer.fit_segment(state, data, segment=segment, seed=seed, params=spec["params"])
+        checkpoints.commit(Checkpoint(segment, state, metrics, epoch), seconds=time.monotonic() - began)
+        print(f"segment {segment + 1}/{model.trainer.segments} committed {metrics}", flush=True)  # noqa: T201 - the worker's log
+
+
+def _leave(_signal: int, _frame: FrameType | None) -> None:
+    raise Preempted
+
+
+if __name__ == "__main__":
+    sys.exit(main())
