@@ -17,6 +17,8 @@ from pipelines.training.launcher import Event, Handle
 from pipelines.training.worker import PREEMPTED
 
 POLL_S = 0.1
+_CHILDREN: dict[int, subprocess.Popen[bytes]] = {}
+"""Workers that this process started: reaped when they end, so that none stays a zombie."""
 
 
 @dataclass(frozen=True)
@@ -41,6 +43,7 @@ class ProcessLauncher:
             process = subprocess.Popen(
                 command, stdout=log, stderr=log, stdin=subprocess.DEVNULL, start_new_session=True, env=_env()
             )
+        _CHILDREN[process.pid] = process
         about = {"pid": process.pid, "created": psutil.Process(process.pid).create_time()}
         fresh = pid_file.with_suffix(".new")
         fresh.write_text(json.dumps(about))
@@ -76,6 +79,9 @@ class ProcessLauncher:
 
 def _alive(about: dict[str, Any]) -> bool:
     if not about:
+        return False
+    child = _CHILDREN.get(int(about["pid"]))
+    if child is not None and child.poll() is not None:
         return False
     try:
         process = psutil.Process(int(about["pid"]))

@@ -8,9 +8,9 @@ import json
 import os
 import signal
 import sys
+import threading
 import time
 from pathlib import Path
-from types import FrameType
 
 PREEMPTED = 75
 """Exit code of a worker that was asked to leave (EX_TEMPFAIL): never 0, and told apart from a failure."""
@@ -18,7 +18,7 @@ FAILED = 1
 
 
 class Preempted(Exception):
-    """SIGTERM: the node is going away. What is not committed is lost, by design at most one segment."""
+    """The node is going away; the segment under way has been committed."""
 
 
 def main() -> int:
@@ -31,10 +31,13 @@ def main() -> int:
     arguments = parser.parse_args()
     # OpenMP threads that spin while they wait make training ten times slower on a small node; read when XGBoost loads.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
-    signal.signal(signal.SIGTERM, _leave)
+    leaving = threading.Event()
+    # Only a flag: an exception raised while XGBoost calls back into Python tears its memory. The segment is finished and
+    # committed if the notice lasts; if not, the kill that follows costs that segment and nothing else.
+    signal.signal(signal.SIGTERM, lambda *_: leaving.set())
     code, reason = FAILED, ""
     try:
-        train(arguments.outputs, arguments.work, arguments.epoch)
+        train(arguments.outputs, arguments.work, arguments.epoch, leaving)
         code = 0
     except Preempted:
         code, reason = PREEMPTED, "asked to leave (SIGTERM)"
@@ -46,8 +49,8 @@ def main() -> int:
     return code
 
 
-def train(outputs_file: Path, work: str, epoch: int) -> None:
-    """Train a work to its end. Raises Fenced when a newer epoch has taken over."""
+def train(outputs_file: Path, work: str, epoch: int, leaving: threading.Event) -> None:
+    """Train a work to its end. Raises Fenced when a newer epoch has taken over, Preempted once `leaving` is set."""
     from pipelines.model import load_model
     from pipelines.objects import Objects
     from pipelines.tables import Tables
@@ -64,15 +67,13 @@ def train(outputs_file: Path, work: str, epoch: int) -> None:
     last = checkpoints.latest()
     state = last.state if last else None
     for segment in range(last.segment + 1 if last else 0, model.trainer.segments):
+        if leaving.is_set():
+            raise Preempted
         began = time.monotonic()
         seed = int(spec["seed"]) * 1000 + segment
         state, metrics = model.trainer.fit_segment(state, data, segment=segment, seed=seed, params=spec["params"])
         checkpoints.commit(Checkpoint(segment, state, metrics, epoch), seconds=time.monotonic() - began)
         print(f"segment {segment + 1}/{model.trainer.segments} committed {metrics}", flush=True)  # noqa: T201 - the worker's log
-
-
-def _leave(_signal: int, _frame: FrameType | None) -> None:
-    raise Preempted
 
 
 if __name__ == "__main__":

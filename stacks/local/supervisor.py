@@ -188,9 +188,9 @@ class Supervisor:
         from xmlrpc.client import Fault
 
         rpc = self._rpc()
-        for call in (lambda: rpc.stopProcessGroup(name, True), lambda: rpc.removeProcessGroup(name)):
+        for method, arguments in (("stopProcessGroup", (name, True)), ("removeProcessGroup", (name,))):
             try:
-                call()
+                getattr(rpc, method)(*arguments)
             except Fault as fault:
                 if "BAD_NAME" not in fault.faultString:
                     raise

@@ -130,8 +130,8 @@ def test_the_same_choice_is_the_same_training_set_and_the_same_work(
     again = dataset.choose(MODEL, Tables(stack_store), ["2013-12"], "days")
     assert work.name_of(MODEL, again) == work.name_of(MODEL, chosen)
     train, held_out = dataset.parts(MODEL, Tables(stack_store), again)
-    days = lambda frame: set(frame["event_time"].dt.date().to_list())  # noqa: E731 - used twice, here
-    assert not days(train) & days(held_out), "a held-out day is held out whole"
+    days = [set(part["event_time"].dt.date().to_list()) for part in (train, held_out)]
+    assert not days[0] & days[1], "a held-out day is held out whole"
 
 
 def test_the_parents_death_leaves_the_worker_and_a_later_run_finds_it(
