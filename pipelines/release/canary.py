@@ -5,7 +5,7 @@ Betting: Waudby-Smith & Ramdas, "Estimating means of bounded random variables by
 
 import math
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from enum import StrEnum
 from typing import Any
 
@@ -13,7 +13,7 @@ from pipelines.release.policy import ReleasePolicy
 
 # A mixture over bets needs no guess of the effect; these span means from 0.01 to 0.5 (the best bet is about mean/variance).
 BETS = (0.25, 1.0, 4.0, 12.0)
-# No bet risks more than this share of its wealth on one unit (WSR recommend 1/2 to 3/4 for small samples; ours come by hundreds).
+# No bet risks more than this share of its wealth on one unit (WSR: 1/2 to 3/4 for small samples; ours come by hundreds).
 CAUTION = 0.8
 # Errors, slowness and loss share alpha equally (Bonferroni).
 METRICS = 3
@@ -180,5 +180,5 @@ def to_json(metric: Metric) -> dict[str, Any]:
 
 
 def from_json(given: Mapping[str, Any]) -> Metric:
-    wealth = {key: Wealth(tuple(given[key]["logs"]), given[key]["peak"]) for key in ("harm", "safe")}
-    return replace(Metric(given["units"], given["total"]), **wealth)
+    harm, safe = (Wealth(tuple(given[key]["logs"]), given[key]["peak"]) for key in ("harm", "safe"))
+    return Metric(given["units"], given["total"], harm, safe)

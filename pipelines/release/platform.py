@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from pipelines.release.record import Release
+from stacks.errors import UserError
 
 
 @dataclass(frozen=True)
@@ -24,32 +25,56 @@ class Routes:
 
     weights: Mapping[str, int] = field(default_factory=dict)
     mirror: str | None = None
+    """Gets a copy of every request that it does not answer itself; its answers go nowhere."""
     endpoints: Mapping[str, tuple[Endpoint, ...]] = field(default_factory=dict)
+    timeout_ms: int = 2000
 
 
 @dataclass(frozen=True)
 class Arm:
-    """Cumulative counts of one release at the gateway since it was first routed to, callers' requests only (no mirror)."""
+    """Cumulative counts of one release at the gateway since it was first routed to. Smaller than before: counted anew."""
 
-    requests: int
-    errors: int
-    """Answers with a 5xx status, resets and timeouts."""
-    over_slo: int
+    requests: int = 0
+    errors: int = 0
+    """Answers with a 5xx status, resets and timeouts; each failed try that the gateway repeated, too."""
+    timed: int = 0
+    """Answers whose time is known by now: a gateway may publish times later than counts."""
+    over_slo: int = 0
+    """Of these, the ones that took longer than the SLO."""
+
+
+@dataclass(frozen=True)
+class Traffic:
+    """Counts a release: callers' requests, and copies."""
+
+    live: Mapping[str, Arm]
+    mirrored: Mapping[str, Arm]
 
 
 class Gateway(Protocol):
     def apply(self, routes: Routes) -> None:
-        """Make it so; returns when every new request follows `routes`. Idempotent. Loses no request."""
+        """Make it so; returns when every new request follows `routes`. Idempotent. Loses no request.
+
+        Raises UserError when the gateway does not answer or does not take them; the routes before then stay.
+        """
         ...
 
-    def observe(self) -> Mapping[str, Arm]:
-        """Counts a release. Raises UserError when the gateway does not answer: never zeros."""
+    def observe(self, slo_ms: int) -> Traffic:
+        """Counts so far. Raises UserError when the gateway does not answer: never zeros."""
         ...
+
+
+class ServerFailed(UserError):
+    """A release's server does not start, however often it is tried."""
 
 
 class Fleet(Protocol):
     def ensure(self, release: Release) -> tuple[Endpoint, ...]:
-        """Have the release's servers running from exactly its image and model; returns the ready ones. Idempotent."""
+        """Have the release's servers running from exactly its image and model; returns the ready ones. Idempotent.
+
+        Returns at once: a server that is still starting is not among them. Raises ServerFailed when it never will be, and
+        UserError when it cannot be tried (the store is away, the image is damaged).
+        """
         ...
 
     def remove(self, release: str) -> None:

@@ -1,4 +1,4 @@
-"""How much evidence each stage of a release asks for. Numbers with their reasons; the decisions are `canary` and `reconcile`."""
+"""How much evidence each stage of a release asks for: numbers with their reasons. The decisions are `canary`, `reconcile`."""
 
 import json
 from dataclasses import asdict, dataclass, fields
@@ -26,9 +26,9 @@ class ReleasePolicy:
     shadow_pairs: int = 200
     """Requests found answered by both in the prediction log: without them no label can ever judge the release."""
     shadow_failed: float = 0.01
-    """Share of failed shadow answers that a release may have: a mirror is cut short at each route change, a broken model fails all."""
+    """Share of failed shadow answers that a release may have: a mirror may be cut short, a broken model fails all."""
     canary_requests: tuple[int, ...] = (60, 250, 500)
-    """Callers' requests at 5, 25 and 50 %: about 3 s each. A release that fails one request in ten is seen within the first step."""
+    """Callers' requests at 5, 25 and 50 %: about 3 s each. One that fails one request in ten is seen within the first."""
     canary_blocks: tuple[int, ...] = (15, 30, 45)
     """Labelled blocks since shadow began, before each step is left, so that no weight rises before labels could speak."""
     block_pairs: int = 20
@@ -52,4 +52,5 @@ class ReleasePolicy:
         unknown = sorted(set(given) - known)
         if unknown:
             raise UserError(f"{path}: unknown key {unknown[0]!r}", f"Known are {', '.join(sorted(known))}.")
-        return cls(**{key: tuple(value) if isinstance(value, list) else value for key, value in given.items()})
+        values: dict[str, Any] = {key: tuple(value) if isinstance(value, list) else value for key, value in given.items()}
+        return cls(**values)

@@ -137,7 +137,12 @@ def test_a_reader_follows_without_reading_twice(
     follower.records()
     read: list[str] = []
     get = Objects.get
-    monkeypatch.setattr(Objects, "get", lambda self, key: (read.append(key), get(self, key))[1])
+
+    def watched(self: Objects, key: str) -> bytes:
+        read.append(key)
+        return get(self, key)
+
+    monkeypatch.setattr(Objects, "get", watched)
     ledger.append("r0005-ee", Stage.CANDIDATE, from_=None, who="test", why="new")
     read.clear()
     assert follower.state("r0005-ee") is Stage.CANDIDATE
