@@ -23,7 +23,7 @@ class Run:
     id: str
     job: str
     status: str
-    partition: str | None
+    tags: dict[str, str]
     started: float | None
     ended: float | None
 
@@ -46,7 +46,7 @@ class Dagster:
                 row["runId"],
                 row["jobName"],
                 row["status"],
-                next((tag["value"] for tag in row["tags"] if tag["key"] == "dagster/partition"), None),
+                {tag["key"]: tag["value"] for tag in row["tags"]},
                 row["startTime"],
                 row["endTime"],
             )

@@ -1,0 +1,84 @@
+"""`spotforge demo`: the whole loop on this machine. Starts the stack, plays the story, shows what came of it, cleans up."""
+
+import shutil
+import time
+from pathlib import Path
+
+import typer
+
+from cli.console import HOME, home_of
+from stacks.errors import UserError
+
+MARK = "demo"
+"""A file in the state folder that says the demo made it, so that a later demo may clear it."""
+YEARS = {
+    # last month, month in which the callers' feed fails, month in which the bad model is shipped
+    "full": ("2013-12", "2013-08", "2013-10"),
+    "short": ("2013-06", "2013-05", "2013-06"),
+}
+
+
+def run(
+    year: str = typer.Option("full", "--year", help="`full` plays all of 2013; `short` ends in June, for a first look or CI."),
+    keep: bool = typer.Option(False, "--keep", help="Leave the stack up afterwards, to look around in the UIs."),
+    report: Path = typer.Option(Path("spotforge-demo.html"), "--report", help="Where to write the HTML report."),
+    port_base: int | None = typer.Option(None, "--port-base", help="First of the ports to use [default: 21300]."),
+    home: Path | None = HOME,
+) -> None:
+    """Run the whole MLOps loop on this machine: real parts, real flights of 2013, no account.
+
+    Data arrives and is guarded, a model is trained through a reclaim, judged, released through shadow and canary, watched,
+    retrained; a bad release is caught and rolled back. Ends with a table, an HTML report and the addresses of the UIs.
+
+    Example: spotforge demo --year short --keep
+    """
+    from rich.console import Console
+
+    from cli.demo import story
+    from stacks.local import lock, stack
+
+    if year not in YEARS:
+        raise UserError(f"--year {year!r} is not known", f"Choose one of {', '.join(YEARS)}.")
+    place, console, began = home_of(home), Console(), time.monotonic()
+    _claim(place)
+    with lock.held(place, "demo"):
+        _clear(place, console)
+        (place / MARK).touch()
+        last, faulty, bad = YEARS[year]
+        try:
+            story.play(console, place, began=began, port_base=port_base, report=report, last=last, faulty=faulty, bad=bad)
+        finally:
+            if keep:
+                console.print("The stack stays up; `spotforge status` shows it, `spotforge down` stops it.")
+            else:
+                ended = stack.down(place)
+                console.print(f"Stopped {ended} processes. Run with --keep to look around in the UIs.")
+
+
+def _claim(place: Path) -> None:
+    if place.exists() and not place.is_dir():
+        raise UserError(f"{place} is not a folder", "Run `spotforge down --purge`, or name another place with `--home`.")
+    others = [path.name for path in place.iterdir() if path.name not in {"lock", "lock.holder"}] if place.exists() else []
+    if others and not (place / MARK).exists():
+        raise UserError(
+            f"{place} holds a stack that the demo did not make",
+            "Run `spotforge down --purge`, or name another place with `--home`.",
+        )
+    place.mkdir(mode=0o700, parents=True, exist_ok=True)
+
+
+def _clear(place: Path, console: object) -> None:
+    """An earlier demo's state is not gone on with: the story starts clean, and says so."""
+    from stacks.local import stack
+
+    if not (place / MARK).exists():
+        return
+    ended = stack.down(place)
+    for path in place.iterdir():
+        if path.name in {"lock", "lock.holder"}:
+            continue
+        if path.is_dir():
+            shutil.rmtree(path)
+        else:
+            path.unlink()
+    getattr(console, "print")(f"An earlier demo's state was in {place}: {ended} of its processes ended, starting clean.")  # noqa: B009

@@ -1,0 +1,66 @@
+"""The order of the acts, from an empty folder to the report."""
+
+from pathlib import Path
+
+from rich.console import Console
+from rich.table import Table
+
+from cli.demo import acts
+from cli.demo.scene import Scene
+
+
+def play(
+    console: Console, home: Path, *, began: float, port_base: int | None, report: Path, last: str, faulty: str, bad: str
+) -> None:
+    """Play the whole story on the stack in `home`; writes the report. Raises UserError where the platform did not do its part."""
+    import time
+
+    from stacks.local import stack
+
+    console.print("\n[bold cyan]1. The local stack comes up[/]")
+    started = time.monotonic()
+    outputs = stack.up(
+        home,
+        port_base=port_base,
+        progress=lambda part, word: console.print(f"   [dim]{time.monotonic() - began:6.1f} s[/]  [green]{part:<18}[/] {word}"),
+    )
+    scene = Scene(console, outputs, began)
+    scene.act = 1
+    scene.say("stack", f"every part has answered its probe after {time.monotonic() - started:.1f} s")
+    try:
+        scene.open_act(2, "Data arrives month by month; a damaged month is held back")
+        acts.data_arrives(scene)
+        scene.open_act(3, "Features, point in time, with the versions they came from")
+        acts.features_are_built(scene)
+        scene.open_act(4, "Training, as if on a spot node, is killed and goes on")
+        acts.training_survives(scene)
+        scene.open_act(5, "Judged, packaged, scored where it will serve, registered")
+        acts.model_is_judged(scene)
+        acts.months_go_by(scene, last=last, faulty=faulty, bad=bad)
+        _finale(scene, report)
+    finally:
+        scene.world.stop()
+
+
+def _finale(scene: Scene, report: Path) -> None:
+    from cli.demo import report as writer
+
+    table = Table(title="What the months brought", title_justify="left", header_style="bold")
+    for column in ("month", "requests", "failed", "monitoring says", "retraining", "in production at its end"):
+        table.add_column(column)
+    for row in scene.month_rows:
+        table.add_row(row["month"], f"{row['requests']:,}", str(row["failed"]), row["cause"], row["action"], row["production"])
+    scene.console.print()
+    scene.console.print(table)
+    caught = acts.bad_release_was_caught(scene)
+    if caught:
+        scene.console.print(f"The bad release {caught[0]} was caught in canary and rolled back, code and model together.")
+    finding = scene.ledger.verify()
+    verdict = "whole" if not finding.problems else f"BROKEN: {finding.problems[0]}"
+    scene.console.print(
+        f"Ledger: {finding.records} records, {verdict}. Requests: {scene.world.tally.sent:,}, failed: {scene.world.tally.failed}."
+    )
+    path = writer.write(scene, report)
+    outputs = scene.outputs
+    scene.console.print(f"Report: {path}")
+    scene.console.print(f"Dagster {outputs.orchestration.url}   MLflow {outputs.tracking.uri}   gateway {outputs.gateway.url}")
