@@ -33,7 +33,7 @@ def show(as_json: bool = JSON) -> None:
     table("runbooks", ("runbook", "alert", "severity", "page"), rows)
 
 
-def render(runbook: catalog.Runbook, diagnosis: Diagnosis, steps: tuple[Step, ...]) -> str:
+def render(runbook: catalog.Runbook, diagnosis: Diagnosis, steps: tuple[Step, ...], *, apply: bool = False) -> str:
     """What a person reads: verdict, findings, plan, next step. The page's sample is made by it."""
     about = f": {diagnosis.cause}" if diagnosis.cause else ""
     subject = f" ({diagnosis.subject})" if diagnosis.subject else ""
@@ -42,6 +42,8 @@ def render(runbook: catalog.Runbook, diagnosis: Diagnosis, steps: tuple[Step, ..
     if steps:
         lines.append("plan:")
         lines += [f"  {number}. {step.say} (undo: {step.undo})" for number, step in enumerate(steps, 1)]
+    if steps and not apply:
+        lines.append(f"Nothing was changed. To carry the plan out: {runbook.command} --apply")
     lines.append(f"next: {diagnosis.next_step}")
     return "\n".join(lines)
 
@@ -70,7 +72,7 @@ def carry_out(
     diagnosis: Diagnosis = diagnose.diagnose(outputs, **({} if window is None else {"window_s": window}))
     steps: tuple[Step, ...] = mitigate.plan(outputs, diagnosis)
     if not as_json:
-        typer.echo(render(runbook, diagnosis, steps))
+        typer.echo(render(runbook, diagnosis, steps, apply=apply))
     done = []
     for step in steps if apply else ():
         done.append(step.run())
@@ -78,8 +80,6 @@ def carry_out(
             typer.echo(f"done: {done[-1]}")
     if as_json:
         emit(as_data(runbook, diagnosis, steps, done))
-    elif steps and not apply:
-        typer.echo(f"Nothing was changed. To carry the plan out: {runbook.command} --apply")
     return EXIT_CODES[diagnosis.verdict]
 
 
