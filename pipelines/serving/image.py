@@ -141,9 +141,11 @@ def _unpack(objects: Objects, digest: str, home: Path, folder: Path) -> None:
     _fetch(objects, manifest["code"], fresh / tree.CODE)
     _make_environment(fresh, shared)
     (fresh / tree.MANIFEST).write_bytes(objects.get(_manifest_key(digest)))
-    if home.exists():  # damaged: a server that still runs from it keeps its open files
-        home.rename(home.with_name(f"{home.name}-damaged{UNDONE}"))
+    damaged = home.with_name(f"{home.name}-damaged{UNDONE}")
+    if home.exists():
+        home.rename(damaged)
     fresh.rename(home)
+    shutil.rmtree(damaged, ignore_errors=True)
 
 
 def _make_environment(home: Path, shared: Path) -> None:

@@ -95,26 +95,26 @@ class PredictionLog:
         return lost
 
     def _run(self) -> None:
-        wait = RETRY_S[0]
+        retry_s = RETRY_S[0]
         batch: list[Entry] = []
-        while True:
+        while not self._is_over(batch):
             batch = batch or self._take()
             began = time.monotonic()
-            failed = bool(batch) and not self._write(batch)
-            if failed:
-                # A stale or torn view of the table must not outlive the failure.
-                self._table = None
-                pause, wait = wait, min(wait * 2, RETRY_S[1])
-            else:
-                batch, wait = [], RETRY_S[0]
-                pause = self._pause(began)
+            if not batch or self._write(batch):
+                batch, retry_s = [], RETRY_S[0]
+                self._closing.wait(self._pause(began))
+                continue
+            # A stale or torn view of the table must not outlive the failure.
+            self._table = None
             if self._closing.is_set():
-                if not (batch or self._queue) or time.monotonic() > self._deadline:
-                    return
-                pause = min(pause, RETRY_S[0]) if failed else 0.0
-                time.sleep(pause)
+                time.sleep(RETRY_S[0])
             else:
-                self._closing.wait(pause)
+                self._closing.wait(retry_s)
+                retry_s = min(retry_s * 2, RETRY_S[1])
+
+    def _is_over(self, batch: list[Entry]) -> bool:
+        nothing_left = not (batch or self._queue)
+        return self._closing.is_set() and (nothing_left or time.monotonic() > self._deadline)
 
     def _pause(self, began: float) -> float:
         """Until the next append must begin, so that it has ended `flush_s` after this one began."""

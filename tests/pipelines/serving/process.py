@@ -43,9 +43,12 @@ class Server:
         found = re.search(rf"^{re.escape(name)} (\S+)$", self.call("GET", "/metrics")[2].decode(), re.MULTILINE)
         return float(found.group(1)) if found else 0.0
 
+    def hang_up(self) -> None:
+        self._connection.close()
+
     def stop(self, *, within_s: float = 5.0) -> int:
         """SIGTERM; the exit code."""
-        self._connection.close()
+        self.hang_up()
         self.process.terminate()
         return self.process.wait(within_s)
 
@@ -64,7 +67,11 @@ def running(release: str, port: int, outputs: Path, python: Path | str = sys.exe
             assert process.poll() is None, process.stderr and process.stderr.read()
             assert time.monotonic() < deadline, "the server did not become ready"
             time.sleep(0.02)
-        yield Server(process, port)
+        server = Server(process, port)
+        try:
+            yield server
+        finally:
+            server.hang_up()
     finally:
         process.kill()
         process.communicate()
