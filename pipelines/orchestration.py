@@ -65,3 +65,9 @@ class RecordIOManager(dg.ConfigurableIOManager):
 def months(model: Model) -> dg.StaticPartitionsDefinition:
     """The partitions of a model's data: one a month."""
     return dg.StaticPartitionsDefinition(list(model.partitions))
+
+
+def shown(record: dict[str, Any]) -> dict[str, Any]:
+    """A record as the UI's metadata: plain JSON values, missing ones left out."""
+    plain: dict[str, Any] = json.loads(json.dumps(record, default=str))
+    return {key: value for key, value in plain.items() if value is not None}

@@ -52,7 +52,7 @@ def data_arrives(scene: Scene) -> None:
 
 def features_are_built(scene: Scene) -> None:
     """The last month before training; the first release, a plain baseline, serves by then."""
-    scene.wait("the baseline serves until there is a model", lambda: scene.production(), patience=120)
+    scene.wait("the baseline serves until there is a model", scene.production, patience=120)
     partition = scene.model.partitions[FIRST_MONTHS - 1]
     _expect(scene, scene.processed(scene.deliver(partition, scene.model.deliver(partition))))
     _tell_month(scene, partition)
@@ -78,6 +78,7 @@ def training_survives(scene: Scene) -> None:
     run = scene.wait("training, validation, packaging", lambda: _finished(scene, "challenger"))
     _expect(scene, run)
     trained = scene.record("trained_model") or {}
+    scene.reclaimed_training = trained["events"]
     kinds = [event["kind"] for event in trained["events"]]
     scene.say(
         "training", f"{kinds.count('committed')} segments, {kinds.count('preempted')} preemption, no segment lost or doubled"
@@ -90,9 +91,7 @@ def model_is_judged(scene: Scene) -> None:
     for check in judged["checks"]:
         scene.say("validation", f"{check['name']}: {check['reason']}")
     metrics = judged["metrics"]["candidate"]
-    scene.say(
-        "validation", ", ".join(f"{name} {value:.3f}" for name, value in metrics.items()) + f" on {judged['rows']:,} rows"
-    )
+    scene.say("validation", ", ".join(f"{key} {value:.3f}" for key, value in metrics.items()) + f" on {judged['rows']:,} rows")
     scene.say(
         "packaging", f"ONNX, signature, model card at {packaged['prefix']}; scored in its own image {packaged['image'][:19]}…"
     )
@@ -100,7 +99,7 @@ def model_is_judged(scene: Scene) -> None:
 
 
 def months_go_by(scene: Scene, *, last: str, faulty: str, bad: str) -> None:
-    """Live traffic and late outcomes, month by month; one month the live feed fails, and one month somebody ships a bad model."""
+    """Live traffic and late outcomes, month by month; in one the live feed fails, in one somebody ships a bad model."""
     model = scene.model
     partitions = model.partitions[FIRST_MONTHS : model.partitions.index(last) + 1]
     for partition in partitions:
@@ -161,7 +160,7 @@ def _ship_bad(scene: Scene) -> None:
     _expect(scene, scene.wait("train_and_release runs from the UI's launchpad", look))
     for check in (scene.record("evaluation") or {})["checks"]:
         scene.say("validation", f"{check['name']}: {check['reason']}")
-    scene.wait("the candidate is in the ledger", lambda: scene.ledger.in_flight())
+    scene.wait("the candidate is in the ledger", scene.ledger.in_flight)
 
 
 def bad_release_was_caught(scene: Scene) -> tuple[str, dict[str, Any]] | None:

@@ -3,12 +3,17 @@
 import shutil
 import time
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import typer
 
 from cli.console import HOME, home_of
 from stacks.errors import UserError
 
+if TYPE_CHECKING:
+    from rich.console import Console
+
+REPORT = typer.Option(Path("spotforge-demo.html"), "--report", help="Where to write the HTML report.")
 MARK = "demo"
 """A file in the state folder that says the demo made it, so that a later demo may clear it."""
 YEARS = {
@@ -21,7 +26,7 @@ YEARS = {
 def run(
     year: str = typer.Option("full", "--year", help="`full` plays all of 2013; `short` ends in June, for a first look or CI."),
     keep: bool = typer.Option(False, "--keep", help="Leave the stack up afterwards, to look around in the UIs."),
-    report: Path = typer.Option(Path("spotforge-demo.html"), "--report", help="Where to write the HTML report."),
+    report: Path = REPORT,
     port_base: int | None = typer.Option(None, "--port-base", help="First of the ports to use [default: 21300]."),
     home: Path | None = HOME,
 ) -> None:
@@ -67,7 +72,7 @@ def _claim(place: Path) -> None:
     place.mkdir(mode=0o700, parents=True, exist_ok=True)
 
 
-def _clear(place: Path, console: object) -> None:
+def _clear(place: Path, console: "Console") -> None:
     """An earlier demo's state is not gone on with: the story starts clean, and says so."""
     from stacks.local import stack
 
@@ -81,4 +86,4 @@ def _clear(place: Path, console: object) -> None:
             shutil.rmtree(path)
         else:
             path.unlink()
-    getattr(console, "print")(f"An earlier demo's state was in {place}: {ended} of its processes ended, starting clean.")  # noqa: B009
+    console.print(f"An earlier demo's state was in {place}: {ended} of its processes ended, starting clean.")

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
 from rich.console import Console
+from rich.text import Text
 
 from cli.demo.watch import Dagster, Run
 from cli.demo.world import World
@@ -38,6 +39,11 @@ class Beat:
     part: str
     text: str
 
+    @property
+    def plain(self) -> str:
+        """The text without console markup."""
+        return Text.from_markup(self.text).plain
+
 
 @dataclass
 class Scene:
@@ -50,6 +56,7 @@ class Scene:
     act: int = 0
     seen_records: int = 0
     month_rows: list[dict[str, Any]] = field(default_factory=list)
+    reclaimed_training: list[dict[str, Any]] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         store, buckets = self.outputs.object_store, self.outputs.object_store.buckets
@@ -73,7 +80,7 @@ class Scene:
         self.console.print(f"   [dim]{at:6.1f} s[/]  [green]{part:<18}[/] {text}", highlight=False)
 
     def wait(self, what: str, look: Callable[[], T | None], *, patience: float = PATIENCE_S) -> T:
-        """Poll `look` until it gives something; meanwhile tell what the ledger says. Raises UserError when it takes too long."""
+        """Poll `look` until it gives something; meanwhile tell what the ledger says. Raises UserError when too long."""
         deadline = time.monotonic() + patience
         with self.console.status(f"{what} …"):
             while True:
@@ -83,7 +90,7 @@ class Scene:
                     return found
                 if time.monotonic() > deadline:
                     raise UserError(
-                        f"the demo waited {patience:.0f} s in vain for: {what}", "See `spotforge status` and the Dagster UI."
+                        f"waited {patience:.0f} s in vain for: {what}", "See `spotforge status` and the Dagster UI."
                     )
                 time.sleep(POLL_S)
 

@@ -12,18 +12,18 @@ from cli.demo.scene import Scene
 def play(
     console: Console, home: Path, *, began: float, port_base: int | None, report: Path, last: str, faulty: str, bad: str
 ) -> None:
-    """Play the whole story on the stack in `home`; writes the report. Raises UserError where the platform did not do its part."""
+    """Play the whole story on the stack in `home` and write the report. Raises UserError where the platform fails its part."""
     import time
 
     from stacks.local import stack
 
     console.print("\n[bold cyan]1. The local stack comes up[/]")
     started = time.monotonic()
-    outputs = stack.up(
-        home,
-        port_base=port_base,
-        progress=lambda part, word: console.print(f"   [dim]{time.monotonic() - began:6.1f} s[/]  [green]{part:<18}[/] {word}"),
-    )
+
+    def told(part: str, word: str) -> None:
+        console.print(f"   [dim]{time.monotonic() - began:6.1f} s[/]  [green]{part:<18}[/] {word}")
+
+    outputs = stack.up(home, port_base=port_base, progress=told)
     scene = Scene(console, outputs, began)
     scene.act = 1
     scene.say("stack", f"every part has answered its probe after {time.monotonic() - started:.1f} s")
@@ -58,7 +58,7 @@ def _finale(scene: Scene, report: Path) -> None:
     finding = scene.ledger.verify()
     verdict = "whole" if not finding.problems else f"BROKEN: {finding.problems[0]}"
     scene.console.print(
-        f"Ledger: {finding.records} records, {verdict}. Requests: {scene.world.tally.sent:,}, failed: {scene.world.tally.failed}."
+        f"Ledger: {finding.records} records, {verdict}. {scene.world.tally.sent:,} requests, {scene.world.tally.failed} failed."
     )
     path = writer.write(scene, report)
     outputs = scene.outputs

@@ -8,7 +8,7 @@ from typing import Any
 import dagster as dg
 
 from pipelines.model import load_model
-from pipelines.orchestration import Platform, months
+from pipelines.orchestration import Platform, months, shown
 
 POLL_S = 1
 
@@ -24,7 +24,7 @@ def build() -> dg.Definitions:
     partitions = months(model)
 
     @dg.asset(group_name="data", partitions_def=partitions)
-    def landed(context: dg.AssetExecutionContext, config: DeliveryConfig, platform: Platform) -> dg.Output[dict[str, object]]:
+    def landed(context: dg.AssetExecutionContext, config: DeliveryConfig, platform: Platform) -> dg.Output[dict[str, Any]]:
         """Everything a delivery held, kept as it came (`bronze/…`)."""
         from pipelines.data import batches, landing
 
@@ -47,34 +47,34 @@ def build() -> dg.Definitions:
         check_specs=[dg.AssetCheckSpec("contract", asset="validated", blocking=True)],
     )
     def validated(
-        context: dg.AssetExecutionContext, platform: Platform, landed: dict[str, int]
-    ) -> Iterator[dg.Output[dict[str, object]] | dg.AssetCheckResult]:
+        context: dg.AssetExecutionContext, platform: Platform, landed: dict[str, Any]
+    ) -> Iterator[dg.Output[dict[str, Any]] | dg.AssetCheckResult]:
         """The rows that keep the contract (`silver/…`); the others stand in `quarantine/…` with their reasons."""
         from pipelines.data import batches, landing
 
         delivery = landing.Delivery(context.partition_key, landed["delivery"])
         result = batches.validate(platform.model, platform.bucket("data"), platform.tables, delivery)
         record = {**asdict(result), "partition": delivery.partition}
-        metadata: dict[str, Any] = {
-            "held_back": list(result.held),
-            "quarantined": result.quarantined,
-            "reasons": result.reasons,
-            "sample": [{key: str(value) for key, value in row.items()} for row in result.sample],
-        }
+        metadata = shown(
+            {
+                "held_back": list(result.held),
+                "quarantined": result.quarantined,
+                "reasons": result.reasons,
+                "sample": result.sample,
+            }
+        )
         yield dg.Output(record, metadata=metadata)
         yield dg.AssetCheckResult(
             check_name="contract", passed=not result.held, description="; ".join(result.held) or "kept", metadata=metadata
         )
 
     @dg.asset(group_name="data", partitions_def=partitions)
-    def features(
-        context: dg.AssetExecutionContext, platform: Platform, validated: dict[str, object]
-    ) -> dg.Output[dict[str, object]]:
+    def features(context: dg.AssetExecutionContext, platform: Platform, validated: dict[str, Any]) -> dg.Output[dict[str, Any]]:
         """Point-in-time features of the month, and the table versions they came from."""
         from pipelines.data import features as room
 
         record = room.build(platform.model, platform.tables, context.partition_key)
-        return dg.Output(record, metadata=record)
+        return dg.Output(record, metadata=shown(record))
 
     job = dg.define_asset_job(
         "process_month",

@@ -5,7 +5,7 @@ from typing import Any, Literal
 
 import dagster as dg
 
-from pipelines.orchestration import Platform
+from pipelines.orchestration import Platform, shown
 
 CHECKS = ("beats_baseline", "not_worse_than_champion", "no_slice_regression")
 
@@ -35,7 +35,7 @@ def training_set(config: TrainingConfig, platform: Platform) -> dg.Output[dict[s
     chosen = dataset.choose(platform.model, platform.tables, config.partitions, split)
     dataset.save(platform.bucket("artifacts"), chosen)
     record = {**asdict(chosen), "kind": config.kind, "reason": config.reason, "decision": config.decision}
-    return dg.Output(record, metadata=record)
+    return dg.Output(record, metadata=shown(record))
 
 
 @dg.asset(group_name="training")
@@ -49,13 +49,13 @@ def trained_model(
     chosen = dataset.load(objects, training_set["id"])
     if training_set["kind"] == "baseline":
         record = work.fit_baseline(objects, model, platform.tables, chosen)
-        return dg.Output(record, metadata=record)
+        return dg.Output(record, metadata=shown(record))
     events = []
     for event in work.train(platform.outputs, objects, model, chosen):
         context.log.info(f"{event.kind}: {event.detail}")
         events.append({"kind": event.kind, **event.detail})
     record = work.finish(objects, model, chosen, events)
-    return dg.Output(record, metadata={**record, "preemptions": record["preemptions"]})
+    return dg.Output(record, metadata=shown(record))
 
 
 @dg.asset(group_name="training", check_specs=[dg.AssetCheckSpec(name, asset="evaluation", blocking=True) for name in CHECKS])
@@ -108,7 +108,7 @@ def registered_model(
     from pipelines.training import work
 
     record = work.register(platform.outputs, platform.model, training_set, trained_model, evaluation, model_package)
-    return dg.Output(record, metadata=record)
+    return dg.Output(record, metadata=shown(record))
 
 
 def build() -> dg.Definitions:
