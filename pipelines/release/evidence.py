@@ -41,7 +41,6 @@ class Feed:
         if actions is None:
             return None
         new = actions.filter(~pl.col("path").is_in(self._seen), pl.col("modification_time") >= self.since - SLACK)
-        self._seen |= set(actions["path"])
         if releases is not None:
             new = new.filter(pl.col("partition.release").is_in(list(releases)))
         frames = []
@@ -51,6 +50,9 @@ class Feed:
                 frame = frame.with_columns(release=pl.lit(row["partition.release"]))
             if frame is not None:
                 frames.append(frame)
+        # Only now, when all of it was read: what fails half-way is read again.
+        self._seen = set(actions["path"])
+        self._version = self._table.version() if self._table else -1
         return pl.concat(frames) if frames else None
 
     def _news(self) -> "pl.DataFrame | None":
@@ -70,7 +72,6 @@ class Feed:
                 ) from error
         if self._table is None or self._table.version() == self._version:
             return None
-        self._version = self._table.version()
         wanted = ["path", "modification_time", *(["partition.release"] if self.name == PREDICTIONS else [])]
         return pl.DataFrame(self._table.get_add_actions(flatten=True)).select(wanted)
 
@@ -99,16 +100,19 @@ class Evidence:
         self._predictions = Feed(self.tables, PREDICTIONS, self.since, columns)
         self._labels = Feed(self.tables, LABELS, self.since, ("request_id", "label", "known_at"))
 
-    def read(self) -> "tuple[pl.DataFrame | None, pl.DataFrame | None, pl.DataFrame | None]":
-        """New rows as `Pairs.add` takes them: live, shadow, labels. Raises UserError when the store cannot be reached."""
+    def labels(self) -> "pl.DataFrame | None":
+        """New labels as `Pairs.add` takes them. Raises UserError when the store cannot be reached."""
+        return self._labels.read()
+
+    def predictions(self) -> "tuple[pl.DataFrame | None, pl.DataFrame | None]":
+        """New answers as `Pairs.add` takes them: live, shadow. Raises UserError when the store cannot be reached."""
         import polars as pl
 
-        labels = self._labels.read()
         rows = self._predictions.read(frozenset({self.champion, self.candidate}))
         if rows is None:
-            return None, None, labels
+            return None, None
         # A caller that sends no event time is judged by when it was answered.
         when = pl.coalesce("event_time", "served_at").alias("event_time")
         live = rows.filter(pl.col("release") == self.champion, pl.col("arm") == "live")
         shadow = rows.filter(pl.col("release") == self.candidate, pl.col("arm") == "shadow")
-        return live.select("request_id", when, "prediction"), shadow.select("request_id", "prediction"), labels
+        return live.select("request_id", when, "prediction"), shadow.select("request_id", "prediction")
