@@ -56,7 +56,7 @@ class Ledger(_Part):
 class Cluster(_Part):
     """An EKS cluster that stands already, with Karpenter in it."""
 
-    name: Label
+    name: str = Field(pattern=r"^[0-9A-Za-z][0-9A-Za-z_-]{0,99}$")
     context: str = Field(min_length=1)
     """The kubeconfig context through which the deploying machine reaches it."""
     node_role: str = Field(min_length=1)
