@@ -67,11 +67,11 @@ class Ledger:
 
     def records(self) -> list[Record]:
         """All records, oldest first. Raises LedgerBroken, or UserError when the store cannot be reached."""
-        after = _key(self._records[-1].seq) if self._records else ""
+        after = key_of(self._records[-1].seq) if self._records else ""
         for stored in self.objects.list(PREFIX, after=after):
             body = self.objects.get(stored.key)
             record = _parse(stored.key, body)
-            if stored.key != _key(len(self._records)) or record.seq != len(self._records):
+            if stored.key != key_of(len(self._records)) or record.seq != len(self._records):
                 raise LedgerBroken(f"record {len(self._records)} is missing")
             if record.prev != self._head:
                 raise LedgerBroken(f"record {record.seq} does not follow record {record.seq - 1}")
@@ -132,10 +132,10 @@ class Ledger:
             self._state.after(record)
             body = record.model_dump_json(by_alias=True).encode()
             try:
-                self.objects.put_new(_key(record.seq), body)
+                self.objects.put_new(key_of(record.seq), body)
             except ObjectExists:
                 # A PUT that was retried below us may have met its own first try.
-                if self.objects.get(_key(record.seq)) != body:
+                if self.objects.get(key_of(record.seq)) != body:
                     continue
             self._take(record, body)
             self._sign()
@@ -212,7 +212,7 @@ class Ledger:
             return False
         return True
 
-    def _private_key(self) -> "Ed25519PrivateKey | None":
+    def _privatekey_of(self) -> "Ed25519PrivateKey | None":
         from cryptography.hazmat.primitives import serialization
         from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
@@ -246,7 +246,8 @@ def _create_once(path: Path, body: bytes) -> None:
         fresh.unlink()
 
 
-def _key(seq: int) -> str:
+def key_of(seq: int) -> str:
+    """Where the record with this number lies in the ledger bucket."""
     return f"{PREFIX}{seq:08d}.json"
 
 
