@@ -1,0 +1,42 @@
+"""The log of retraining decisions: append-only objects in the ledger bucket, one a decision, by conditional PUT."""
+
+import json
+from dataclasses import asdict
+from datetime import UTC, datetime
+from typing import Any
+
+from pipelines.monitoring.retraining import Decision
+from pipelines.objects import ObjectExists, Objects
+
+PREFIX = "decisions/"
+
+
+def read(objects: Objects) -> list[dict[str, Any]]:
+    """Every decision, oldest first, with its `id`."""
+    return [{**json.loads(objects.get(stored.key)), "id": _id(stored.key)} for stored in objects.list(PREFIX)]
+
+
+def append(objects: Objects, decision: Decision, *, delivery: int) -> dict[str, Any]:
+    """Write the decision once for a month's delivery; a retried step finds the first and returns that."""
+    while True:
+        known = read(objects)
+        for one in known:
+            if one["partition"] == decision.partition and one["delivery"] == delivery:
+                return one
+        key = f"{PREFIX}{len(known):08d}.json"
+        content = {**asdict(decision), "delivery": delivery, "when": datetime.now(UTC).isoformat()}
+        try:
+            objects.put_new(key, json.dumps(content, default=str).encode())
+        except ObjectExists:
+            continue
+        return {**json.loads(json.dumps(content, default=str)), "id": _id(key)}
+
+
+def last_training(known: list[dict[str, Any]]) -> str | None:
+    """The month whose decision last started the training of a model."""
+    trained = [one["partition"] for one in known if one["action"] in {"train", "retrain"}]
+    return trained[-1] if trained else None
+
+
+def _id(key: str) -> str:
+    return key.removeprefix(PREFIX).removesuffix(".json")

@@ -1,0 +1,69 @@
+"""What monitoring reads: a month's answers with their outcomes, the champion's promise, and the rows it learned from."""
+
+from typing import TYPE_CHECKING
+
+from pipelines.model import Model
+from pipelines.objects import Objects
+from pipelines.release import record
+from pipelines.release.ledger import Ledger
+from pipelines.release.record import Release, Stage
+from pipelines.tables import Tables
+
+if TYPE_CHECKING:
+    import polars as pl
+
+
+def champion(ledger: Ledger) -> Release | None:
+    """The release in production, or None."""
+    identity = ledger.production()
+    return record.load(ledger.objects, identity) if identity else None
+
+
+def released(ledger: Ledger) -> int:
+    """How many releases were ever in production."""
+    return len({one.release for one in ledger.records() if one.to == Stage.PRODUCTION})
+
+
+def served(model: Model, tables: Tables, partition: str, release: str) -> "pl.DataFrame | None":
+    """The callers' rows of the month that `release` answered: features, prediction, label (null while unknown), event_time.
+
+    Outcomes are those of the label feed; those that the month's own batch brings count as well, when the feed has not.
+    """
+    import polars as pl
+
+    answers = tables.scan("predictions")
+    months = tables.scan("features")
+    if answers is None or months is None:
+        return None
+    batch = months.filter(pl.col("_partition") == partition).select(pl.col(model.entity).alias("request_id"), batch=model.label)
+    rows = (
+        answers.filter((pl.col("arm") == "live") & (pl.col("release") == release))
+        .join(batch, on="request_id", how="inner")
+        .select("request_id", "event_time", "prediction", "features", "batch")
+        .unique(subset="request_id", keep="first")
+    )
+    feed = tables.scan("labels")
+    if feed is None:
+        joined = rows.with_columns(label=pl.col("batch"))
+    else:
+        known = feed.select("request_id", "label").unique(subset="request_id", keep="last")
+        joined = rows.join(known, on="request_id", how="left").with_columns(label=pl.coalesce("label", "batch"))
+    return joined.drop("batch").collect().unnest("features")
+
+
+def reference(model: Model, tables: Tables, release: Release) -> "pl.DataFrame | None":
+    """The rows of the champion's training set at their recorded version."""
+    import polars as pl
+
+    frame = tables.scan("features", release.data.tables.get("features"))
+    if frame is None:
+        return None
+    names = [feature.name for feature in model.features]
+    return frame.filter(pl.col("_partition").is_in(list(release.data.partitions))).select(model.event_time, *names).collect()
+
+
+def promised(objects: Objects, release: Release) -> float | None:
+    """The loss that the release's evaluation found on held-out rows."""
+    losses = release.evidence.get("evaluation", {}).get("losses", {})
+    value = losses.get("candidate")
+    return float(value) if value is not None else None

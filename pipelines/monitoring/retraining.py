@@ -1,0 +1,76 @@
+"""Whether to train now: the cause proposes, the governor disposes. Pure; `decisions` keeps what was decided."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from pipelines.monitoring.triage import Cause, Triage
+
+COOLDOWN = 1
+"""Months that must lie between two retrainings: the new model's own outcomes have to come in before it is judged."""
+RETRAIN = frozenset({Cause.CONCEPT_DRIFT, Cause.DATA_DRIFT_WITH_LOSS})
+
+
+@dataclass(frozen=True)
+class Situation:
+    """What the governor knows. Months are `YYYY-MM`, in order."""
+
+    partition: str
+    months: tuple[str, ...]
+    """Months that have features."""
+    min_months: int
+    released: int
+    """How many releases were ever in production: none, the baseline alone, or models."""
+    in_flight: str | None
+    last_training: str | None
+    """The month whose decision last started a training."""
+    faulty: tuple[str, ...] = ()
+    """Months whose live feed was at fault: not learned from again while their batch is in doubt."""
+
+
+@dataclass(frozen=True)
+class Decision:
+    """`action`: none, baseline, train or retrain. `partitions` is the window to learn from."""
+
+    action: str
+    cause: str
+    reasons: tuple[str, ...]
+    partitions: tuple[str, ...]
+    partition: str
+
+    @property
+    def trains(self) -> bool:
+        return self.action != "none"
+
+
+def decide(triage: Triage | None, situation: Situation) -> Decision:
+    """What to do about a month; `triage` is None where nothing was served."""
+    window = situation.months[-situation.min_months :]
+    if situation.in_flight:
+        return _none(triage, situation, f"release {situation.in_flight} is in flight; one at a time")
+    if not situation.released:
+        return Decision(
+            "baseline", "no_release", ("nothing serves yet: the baseline holds the place",), window, situation.partition
+        )
+    if situation.released == 1 and situation.last_training is None:
+        if len(situation.months) < situation.min_months:
+            have = f"{len(situation.months)} of {situation.min_months} months"
+            return _none(triage, situation, f"{have} are there to train the first model")
+        return Decision(
+            "train", "no_model", (f"{len(window)} months are there: time for a model",), window, situation.partition
+        )
+    if triage is None or triage.cause not in RETRAIN:
+        return _none(triage, situation, triage.remedy if triage else "nothing was served in this month")
+    since = _between(situation.months, situation.last_training, situation.partition)
+    if since is not None and since <= COOLDOWN:
+        return _none(triage, situation, f"cooldown: the last training was decided on {situation.last_training}")
+    return Decision("retrain", triage.cause, (*triage.reasons, triage.remedy), window, situation.partition)
+
+
+def _none(triage: Triage | None, situation: Situation, reason: str) -> Decision:
+    return Decision("none", triage.cause if triage else "not_served", (reason,), (), situation.partition)
+
+
+def _between(months: Sequence[str], earlier: str | None, later: str) -> int | None:
+    if earlier is None or earlier not in months or later not in months:
+        return None
+    return months.index(later) - months.index(earlier)
