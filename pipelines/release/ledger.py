@@ -212,7 +212,7 @@ class Ledger:
             return False
         return True
 
-    def _privatekey_of(self) -> "Ed25519PrivateKey | None":
+    def _private_key(self) -> "Ed25519PrivateKey | None":
         from cryptography.hazmat.primitives import serialization
         from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
