@@ -122,13 +122,15 @@ def build() -> dg.Definitions:
         from pipelines.training import dataset
 
         ledger, model = Ledger.of(platform.outputs), platform.model
+        known = decisions.read(ledger.objects)
         situation = retraining.Situation(
             partition=context.partition_key,
             months=tuple(name for name in dataset.available(platform.tables) if name <= context.partition_key),
             min_months=model.min_partitions,
             released=inputs.released(ledger),
             in_flight=ledger.in_flight(),
-            last_training=decisions.last_training(decisions.read(ledger.objects)),
+            baseline_asked=any(one["action"] == "baseline" for one in known),
+            last_training=decisions.last_training(known),
         )
         decision = retraining.decide(records.triage(triage), situation)
         return output(decisions.append(ledger.objects, decision, delivery=landed["delivery"]))

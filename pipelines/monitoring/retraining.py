@@ -21,6 +21,8 @@ class Situation:
     released: int
     """How many releases were ever in production: none, the baseline alone, or models."""
     in_flight: str | None
+    baseline_asked: bool
+    """Whether a baseline was decided on before; its release may still be on its way."""
     last_training: str | None
     """The month whose decision last started a training."""
     faulty: tuple[str, ...] = ()

@@ -98,6 +98,7 @@ def build() -> dg.Definitions:
     """Assets release_candidate and production_release, the jobs train_and_release and ledger_verify, mirror and schedule."""
     train_and_release = dg.define_asset_job(
         "train_and_release",
+        tags={"spotforge/one-at-a-time": "training"},
         selection=dg.AssetSelection.groups("training") | dg.AssetSelection.assets("release_candidate"),
         description="Choose a training set, train, judge, package, register, and hand the result to the release controller.",
     )

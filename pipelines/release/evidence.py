@@ -73,7 +73,9 @@ class Feed:
         if self._table is None or self._table.version() == self._version:
             return None
         wanted = ["path", "modification_time", *(["partition.release"] if self.name == PREDICTIONS else [])]
-        return pl.DataFrame(self._table.get_add_actions(flatten=True)).select(wanted)
+        # delta-rs gives the time as milliseconds since the epoch.
+        when = pl.from_epoch("modification_time", time_unit="ms").dt.replace_time_zone("UTC")
+        return pl.DataFrame(self._table.get_add_actions(flatten=True)).select(wanted).with_columns(when)
 
     def _file(self, path: str) -> "pl.DataFrame | None":
         import polars as pl

@@ -202,7 +202,11 @@ def _write_dagster(home: Path, ports: Ports) -> None:
         "  module: dagster._core.run_coordinator\n"
         "  class: QueuedRunCoordinator\n"
         # Two cores: a third run would only slow the other two.
-        "  config: {max_concurrent_runs: 2, dequeue_interval_seconds: 1}\n"
+        "  config:\n"
+        "    max_concurrent_runs: 2\n"
+        "    dequeue_interval_seconds: 1\n"
+        # Trainings hand their records on under one name each, so one at a time.
+        "    tag_concurrency_limits: [{key: spotforge/one-at-a-time, limit: 1}]\n"
         "run_monitoring: {enabled: true, poll_interval_seconds: 10}\n"
     )
 
