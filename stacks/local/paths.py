@@ -4,7 +4,9 @@ import os
 from pathlib import Path
 
 ENV = "SPOTFORGE_HOME"
-"""Names the state folder; every process of a stack carries it, which is how strays are found."""
+"""Names the state folder. People may export it in a shell, so it does not tell who belongs to a stack: MARK does."""
+MARK = "SPOTFORGE_PART_OF"
+"""Set to the state folder in the environment of every process of a stack, and only there: that is how strays are found."""
 PROJECT = Path(__file__).resolve().parents[2]
 
 

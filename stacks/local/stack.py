@@ -146,7 +146,7 @@ def stragglers(home: Path) -> "list[psutil.Process]":
         if process.pid in spared:
             continue
         try:
-            if process.environ().get(paths.ENV) == str(home) and process.status() != psutil.STATUS_ZOMBIE:
+            if process.environ().get(paths.MARK) == str(home) and process.status() != psutil.STATUS_ZOMBIE:
                 found.append(process)
         except (psutil.AccessDenied, psutil.NoSuchProcess, OSError):
             continue

@@ -6,19 +6,22 @@ What the programs are is `stacks.local.parts` and the release room's fleet; here
 import hashlib
 import importlib
 import os
+import shlex
 import subprocess
 import sys
 import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from stacks.errors import UserError
 from stacks.local import paths
 
 START_S = 10.0
 _RUNNING = {"STARTING", "RUNNING", "BACKOFF"}
+_FOREIGN = ("AWS_", "MLFLOW_", "DAGSTER_")
+Ensured = Literal["kept", "started", "restarted"]
 
 
 @dataclass(frozen=True)
@@ -33,14 +36,14 @@ class Program:
 
     def render(self, home: Path) -> str:
         """Its section of supervisord's configuration. Percent signs are doubled, as supervisord expands them."""
-        command = " ".join(_quote(part) for part in self.command)
+        command = shlex.join(self.command)
         environment = ",".join(f'{key}="{value}"' for key, value in sorted(self.environment.items()))
         return "\n".join(
             [
                 f"[program:{self.name}]",
-                f"command={command.replace('%', '%%')}",
-                f"environment={environment.replace('%', '%%')}",
-                f"directory={self.directory}",
+                f"command={_literal(command)}",
+                f"environment={_literal(environment)}",
+                f"directory={_literal(self.directory)}",
                 "autostart=true",
                 "autorestart=true",
                 # A part that dies at once is tried a few times, then reported as FATAL instead of spinning.
@@ -50,7 +53,8 @@ class Program:
                 "stopasgroup=true",
                 "killasgroup=true",
                 "redirect_stderr=true",
-                f"stdout_logfile={paths.log(home, self.name)}",
+                # supervisord expands this one twice.
+                f"stdout_logfile={_literal(_literal(paths.log(home, self.name)))}",
                 "stdout_logfile_maxbytes=20MB",
                 "stdout_logfile_backups=1",
                 "",
@@ -100,18 +104,22 @@ class Supervisor:
         (self.home / "logs").mkdir(exist_ok=True)
         for old in (folder / "programs").glob("*.conf"):
             old.unlink()
-        self._socket.parent.mkdir(mode=0o700, exist_ok=True)
+        socket = _socket_path(self.home)
+        _make_socket_folder(socket)
+        self._socket_record.write_text(str(socket))
         config = folder / "supervisord.conf"
+        log, pid_file = _literal(paths.log(self.home, "supervisord")), _literal(folder / "pid")
         config.write_text(
-            f"[supervisord]\nlogfile={paths.log(self.home, 'supervisord')}\npidfile={folder / 'pid'}\nchildlogdir={folder}\n"
-            f"directory={self.home}\nminfds=1024\n"
-            f"[unix_http_server]\nfile={self._socket}\nchmod=0600\n"
+            f"[supervisord]\nlogfile={log}\npidfile={pid_file}\nchildlogdir={_literal(folder)}\n"
+            f"directory={_literal(self.home)}\nminfds=1024\n"
+            f"[unix_http_server]\nfile={_literal(socket)}\nchmod=0600\n"
             "[rpcinterface:supervisor]\nsupervisor.rpcinterface_factory=supervisor.rpcinterface:make_main_rpcinterface\n"
-            f"[include]\nfiles={folder / 'programs'}/*.conf\n"
+            # Relative to this file: the list is split at spaces, which a folder's name may hold.
+            "[include]\nfiles=programs/*.conf\n"
         )
         done = subprocess.run(
             [sys.executable, "-m", "supervisor.supervisord", "-c", str(config)],
-            env={**os.environ, **environment},
+            env={**inherited(), **environment, paths.MARK: str(self.home)},
             capture_output=True,
             text=True,
             timeout=START_S,
@@ -129,7 +137,7 @@ class Supervisor:
                 f"the supervisor did not start: {said[-1] if said else 'no word'}", "See `spotforge logs supervisord`."
             )
 
-    def ensure(self, program: Program) -> None:
+    def ensure(self, program: Program) -> Ensured:
         """Have `program` running as defined: started if absent, restarted if its definition changed. Idempotent."""
         from xmlrpc.client import Fault
 
@@ -144,9 +152,10 @@ class Supervisor:
         rpc = self._rpc()
         current = self.states().get(program.name)
         if current is not None and known == wanted:
-            if current.state not in _RUNNING:
-                rpc.startProcess(program.name, False)
-            return
+            if current.state in _RUNNING:
+                return "kept"
+            rpc.startProcess(program.name, False)
+            return "started"
         rpc.reloadConfig()
         if current is not None:
             self._stop(program.name)
@@ -155,6 +164,7 @@ class Supervisor:
         except Fault as fault:
             if "ALREADY_ADDED" not in fault.faultString:
                 raise
+        return "started" if current is None else "restarted"
 
     def remove(self, name: str) -> None:
         """Stop the program gracefully and forget it. Idempotent."""
@@ -200,10 +210,16 @@ class Supervisor:
         return self.home / "supervisor"
 
     @property
+    def _socket_record(self) -> Path:
+        return self._folder / "socket"
+
+    @property
     def _socket(self) -> Path:
-        # A Unix socket's path may hold 107 bytes, and a checkout lies deeper than that soon enough.
-        digest = hashlib.sha256(str(self.home).encode()).hexdigest()[:12]
-        return Path(tempfile.gettempdir()) / f"spotforge-{os.getuid()}-{digest}" / "supervisor.sock"
+        """Where the last supervisord of this folder listens; a shell with another TMPDIR finds it, too."""
+        try:
+            return Path(self._socket_record.read_text())
+        except OSError:
+            return _socket_path(self.home)
 
     def _rpc(self) -> Any:
         import xmlrpc.client
@@ -230,5 +246,26 @@ class _Calls:
         return call
 
 
-def _quote(part: str) -> str:
-    return f'"{part}"' if " " in part else part
+def inherited() -> dict[str, str]:
+    """The caller's environment without what would steer a part elsewhere: another account, tracking server or instance."""
+    return {name: value for name, value in os.environ.items() if not name.startswith(_FOREIGN)}
+
+
+def _socket_path(home: Path) -> Path:
+    # A Unix socket's path may hold 107 bytes, and a checkout lies deeper than that soon enough.
+    digest = hashlib.sha256(str(home).encode()).hexdigest()[:12]
+    return Path(tempfile.gettempdir()) / f"spotforge-{os.getuid()}-{digest}" / "supervisor.sock"
+
+
+def _make_socket_folder(socket: Path) -> None:
+    folder = socket.parent
+    folder.mkdir(mode=0o700, exist_ok=True)
+    about = folder.lstat()
+    # Whoever may write here may command the stack.
+    if about.st_uid != os.getuid() or about.st_mode & 0o077:
+        raise UserError(f"{folder} is not yours alone", "Remove it, or set TMPDIR to a folder of your own.")
+
+
+def _literal(value: object) -> str:
+    """Text that supervisord takes as it is: it expands percent signs."""
+    return str(value).replace("%", "%%")
