@@ -49,6 +49,8 @@ def decide(triage: Triage | None, situation: Situation) -> Decision:
     window = situation.months[-situation.min_months :]
     if situation.in_flight:
         return _none(triage, situation, f"release {situation.in_flight} is in flight; one at a time")
+    if not situation.released and situation.baseline_asked:
+        return _none(triage, situation, "the baseline is on its way")
     if not situation.released:
         return Decision(
             "baseline", "no_release", ("nothing serves yet: the baseline holds the place",), window, situation.partition
