@@ -61,6 +61,11 @@ class Checkpoints:
             return False
         return True
 
+    def epoch(self, number: int) -> dict[str, Any]:
+        """What its claimant said of a placement epoch."""
+        about: dict[str, Any] = json.loads(self.objects.get(f"{self.root}/epochs/{number:04d}.json"))
+        return about
+
     def newest_epoch(self) -> int | None:
         found = [
             int(stored.key.rsplit("/", 1)[1].removesuffix(".json")) for stored in self.objects.list(f"{self.root}/epochs/")
@@ -82,16 +87,22 @@ class Checkpoints:
             "seconds": seconds,
             "parts": {"state": {"key": part, "size": len(checkpoint.state), "sha256": digest}},
         }
+        body = json.dumps(marker, sort_keys=True).encode()
         try:
-            self.objects.put_new(self._marker(checkpoint.segment), json.dumps(marker, sort_keys=True).encode())
+            self.objects.put_new(self._marker(checkpoint.segment), body)
         except ObjectExists:
-            standing = json.loads(self.objects.get(self._marker(checkpoint.segment)))
-            if standing["parts"]["state"]["sha256"] != digest:
+            standing = self._marker_of(self._marker(checkpoint.segment))
+            if standing is None:
+                # A marker that cannot be read commits nothing; this one takes its place.
+                self.objects.put(self._marker(checkpoint.segment), body)
+            elif standing["parts"]["state"]["sha256"] != digest:
                 raise Fenced(f"segment {checkpoint.segment} was committed by another writer") from None
 
-    def committed(self) -> list[dict[str, Any]]:
-        """The commit markers, oldest first, unread parts and all."""
-        return [json.loads(self.objects.get(stored.key)) for stored in self.objects.list(f"{self.root}/commits/")]
+    def committed(self, after: int = -1) -> list[dict[str, Any]]:
+        """The readable commit markers of the segments after `after`, oldest first; their parts are not looked at."""
+        start = self._marker(after) if after >= 0 else ""
+        keys = [stored.key for stored in self.objects.list(f"{self.root}/commits/", after=start)]
+        return [marker for marker in map(self._marker_of, keys) if marker is not None]
 
     def latest(self) -> Checkpoint | None:
         """The newest whole checkpoint. A torn or damaged one is logged and the one before is taken."""
@@ -104,15 +115,26 @@ class Checkpoints:
         return None
 
     def _read(self, key: str) -> tuple[Checkpoint | None, str]:
+        marker = self._marker_of(key)
+        if marker is None:
+            return None, "the marker cannot be read"
+        stated = marker["parts"]["state"]
         try:
-            marker = json.loads(self.objects.get(key))
-            stated = marker["parts"]["state"]
             state = self.objects.get(stated["key"])
-        except (ObjectMissing, ValueError, KeyError) as error:
-            return None, f"{type(error).__name__}: {error}"
+        except ObjectMissing:
+            return None, f"{stated['key']} is missing"
         if len(state) != stated["size"] or hashlib.sha256(state).hexdigest() != stated["sha256"]:
             return None, f"{stated['key']} is not what the marker says"
         return Checkpoint(marker["segment"], state, marker["metrics"], marker["epoch"]), ""
+
+    def _marker_of(self, key: str) -> dict[str, Any] | None:
+        try:
+            marker: dict[str, Any] = json.loads(self.objects.get(key))
+            stated = marker["parts"]["state"]
+            whole = {"segment", "epoch", "metrics", "seconds"} <= marker.keys() and {"key", "size", "sha256"} <= stated.keys()
+        except (ObjectMissing, ValueError, KeyError, TypeError):
+            return None
+        return marker if whole else None
 
     def _marker(self, segment: int) -> str:
         return f"{self.root}/commits/{segment:04d}.json"

@@ -1,13 +1,21 @@
 """Launching training somewhere: the contract that a process, a Kubernetes Job and Ray share.
 
-A submit is named by its work and placement epoch, so a second submit finds the first. Preemption is no failure.
+A submit is named by its work and placement epoch, so a second submit finds the first. What goes where next is `supervise`.
 """
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol
 
-from pipelines.training.checkpoints import Checkpoints
+Capacity = Literal["spot", "on_demand"]
+
+
+@dataclass(frozen=True)
+class Placement:
+    """Where a placement epoch runs, and why there."""
+
+    capacity: Capacity
+    reason: str
 
 
 @dataclass(frozen=True)
@@ -36,38 +44,14 @@ class Event:
 
 
 class Launcher(Protocol):
-    def submit(self, work: str, epoch: int) -> Handle:
-        """Start the work in this placement epoch, or find the one already started."""
+    def submit(self, work: str, epoch: int, placement: Placement) -> Handle:
+        """Start the work in this placement epoch, or find the one already started, whoever else submits it now."""
         ...
 
-    def events(self, handle: Handle, *, seen: int = 0) -> Iterator[Event]:
-        """What happens, as it happens, from the `seen`-th commit on; ends with an ending event. Never waits for a ghost."""
+    def reattach(self, work: str, epoch: int) -> Handle | None:
+        """The placement if it still runs, from nothing but its name; None if it has ended or never was."""
         ...
 
-
-class TrainingFailed(Exception):
-    """The worker failed by itself; another placement would fail, too."""
-
-
-PREEMPTION_BUDGET = 20
-"""More reclaims than this in one training and the pool is not worth it; apart from the failure budget, which is none."""
-
-
-def run(launcher: Launcher, checkpoints: Checkpoints) -> Iterator[Event]:
-    """Train a work through preemptions: each one begins a new placement epoch. Reattaches to what already runs.
-
-    Yields every event. Raises TrainingFailed when the worker fails or the preemption budget is spent.
-    """
-    epoch = checkpoints.newest_epoch() or 0
-    seen = len(checkpoints.committed())
-    for _ in range(PREEMPTION_BUDGET + 1):
-        handle = launcher.submit(checkpoints.work, epoch)
-        for event in launcher.events(handle, seen=seen):
-            seen += event.kind == "committed"
-            yield event
-            if event.kind == "succeeded":
-                return
-            if event.kind == "failed":
-                raise TrainingFailed(event.detail["reason"])
-        epoch += 1
-    raise TrainingFailed(f"preempted {PREEMPTION_BUDGET + 1} times; use on-demand capacity for {checkpoints.work}")
+    def events(self, handle: Handle, *, after: int = -1) -> Iterator[Event]:
+        """What happens, as it happens, from the commit after segment `after` on; ends with an ending event, never without."""
+        ...

@@ -6,75 +6,111 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import psutil
 
 from pipelines.training.checkpoints import Checkpoints
-from pipelines.training.launcher import Event, Handle
-from pipelines.training.worker import PREEMPTED
+from pipelines.training.launcher import Event, Handle, Placement
+from pipelines.training.worker import FENCED, PREEMPTED
+from stacks.local import paths
 
 POLL_S = 0.1
+WORKER = "pipelines.training.worker"
 _CHILDREN: dict[int, subprocess.Popen[bytes]] = {}
 """Workers that this process started: reaped when they end, so that none stays a zombie."""
 
 
 @dataclass(frozen=True)
 class ProcessLauncher:
-    """Starts workers of the stack whose outputs lie in `outputs_file`; `folder` holds what a restart needs to find them."""
+    """Starts workers of the stack whose outputs lie in `outputs_file`; `home` is its state folder."""
 
     outputs_file: Path
-    folder: Path
+    home: Path
     checkpoints: Checkpoints
-    segments: int
 
-    def submit(self, work: str, epoch: int) -> Handle:
-        """Start the worker, or find it: the epoch's record in the store names the process."""
+    @property
+    def folder(self) -> Path:
+        """What a restart needs to find the workers: pid, log and exit file of each placement."""
+        return self.home / "training"
+
+    def submit(self, work: str, epoch: int, placement: Placement) -> Handle:
+        """Start the worker, or find it. A lock holds off a second submit until the first has said which process it is."""
+        from filelock import FileLock
+
         self.folder.mkdir(parents=True, exist_ok=True)
-        pid_file = self._file(work, epoch, "pid")
-        if not self.checkpoints.begin_epoch(epoch, {"placement": "process"}):
-            return Handle(work, epoch, _read(pid_file))
-        command = [sys.executable, "-m", "pipelines.training.worker", "--outputs", str(self.outputs_file), "--work", work]
+        with FileLock(self._file(work, epoch, "lock")):
+            about = {**asdict(placement), "at": datetime.now(UTC).isoformat()}
+            if not self.checkpoints.begin_epoch(epoch, about):
+                return self._find(work, epoch)
+            return self._start(work, epoch, asdict(placement))
+
+    def reattach(self, work: str, epoch: int) -> Handle | None:
+        """The placement, if its process still runs."""
+        handle = self._find(work, epoch)
+        return handle if _alive(handle.about) else None
+
+    def events(self, handle: Handle, *, after: int = -1) -> Iterator[Event]:
+        """Commits as they appear in the store, and the end as soon as the process is gone."""
+        yield Event("started", {"name": handle.name, **handle.about, "resumed_from": after + 1})
+        while True:
+            # Looked at before the commits are read: what a dead worker committed is then never missed.
+            alive = _alive(handle.about)
+            for marker in self.checkpoints.committed(after):
+                after = marker["segment"]
+                yield Event("committed", {"segment": after, "seconds": marker["seconds"], **marker["metrics"]})
+            if not alive:
+                yield self._end(handle, after)
+                return
+            time.sleep(POLL_S)
+
+    def _start(self, work: str, epoch: int, placement: dict[str, Any]) -> Handle:
+        command = [sys.executable, "-m", WORKER, "--outputs", str(self.outputs_file), "--work", work]
         command += ["--epoch", str(epoch), "--exit-file", str(self._file(work, epoch, "exit"))]
+        # SPOTFORGE_HOME is how `down` finds it; spinning OpenMP threads make training ten times slower on a small node.
+        environment = {**os.environ, paths.ENV: str(self.home), "OMP_WAIT_POLICY": "PASSIVE"}
         with self._file(work, epoch, "log").open("ab") as log:
             # A session of its own: the worker outlives the run that started it, and a retried run finds it by name.
             process = subprocess.Popen(
-                command, stdout=log, stderr=log, stdin=subprocess.DEVNULL, start_new_session=True, env=_env()
+                command, stdout=log, stderr=log, stdin=subprocess.DEVNULL, start_new_session=True, env=environment
             )
         _CHILDREN[process.pid] = process
-        about = {"pid": process.pid, "created": psutil.Process(process.pid).create_time()}
+        about = {"pid": process.pid, "created": psutil.Process(process.pid).create_time(), **placement}
+        pid_file = self._file(work, epoch, "pid")
         fresh = pid_file.with_suffix(".new")
         fresh.write_text(json.dumps(about))
         fresh.replace(pid_file)
         return Handle(work, epoch, about)
 
-    def events(self, handle: Handle, *, seen: int = 0) -> Iterator[Event]:
-        """Commits as they appear in the store, and the end as soon as the process is gone."""
-        yield Event("started", {"name": handle.name, **handle.about, "resumed_from": seen})
-        while True:
-            # Looked at before the commits are read: what a dead worker committed is then never missed.
-            alive = _alive(handle.about)
-            for marker in self.checkpoints.committed()[seen:]:
-                seen += 1
-                yield Event("committed", {"segment": marker["segment"], "seconds": marker["seconds"], **marker["metrics"]})
-            if not alive:
-                yield self._end(handle, seen)
-                return
-            time.sleep(POLL_S)
+    def _find(self, work: str, epoch: int) -> Handle:
+        return Handle(work, epoch, _read(self._file(work, epoch, "pid")) or _by_command(work, epoch))
 
-    def _end(self, handle: Handle, seen: int) -> Event:
-        if seen >= self.segments:
-            return Event("succeeded", {"name": handle.name})
+    def _end(self, handle: Handle, last: int) -> Event:
         left = _read(self._file(handle.work, handle.epoch, "exit"))
-        if left and left["code"] != PREEMPTED:
-            return Event("failed", {"name": handle.name, "reason": left["reason"] or f"exit code {left['code']}"})
-        # No word of farewell: it was killed with its node.
-        return Event("preempted", {"name": handle.name, "reason": left.get("reason", "killed"), "committed": seen})
+        detail = {"name": handle.name, "committed": last + 1}
+        if not left:
+            # No word of farewell: it was killed with its node.
+            return Event("preempted", {**detail, "reason": "killed"})
+        if left["code"] == 0:
+            return Event("succeeded", detail)
+        if left["code"] in {PREEMPTED, FENCED}:
+            return Event("preempted", {**detail, "reason": left["reason"]})
+        return Event("failed", {**detail, "reason": left["reason"] or f"exit code {left['code']}"})
 
     def _file(self, work: str, epoch: int, kind: str) -> Path:
         return self.folder / f"{work}-e{epoch}.{kind}"
+
+
+def _by_command(work: str, epoch: int) -> dict[str, Any]:
+    """A worker whose launcher was killed before it could write down the pid."""
+    for process in psutil.process_iter(["cmdline", "create_time"]):
+        command = process.info["cmdline"] or []
+        if WORKER in command and command[-6:-2] == ["--work", work, "--epoch", str(epoch)]:
+            return {"pid": process.pid, "created": process.info["create_time"]}
+    return {}
 
 
 def _alive(about: dict[str, Any]) -> bool:
@@ -97,7 +133,3 @@ def _read(path: Path) -> dict[str, Any]:
     except (FileNotFoundError, ValueError):
         return {}
     return content
-
-
-def _env() -> dict[str, str]:
-    return {**os.environ, "OMP_WAIT_POLICY": "PASSIVE"}

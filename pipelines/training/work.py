@@ -14,7 +14,7 @@ from pipelines.objects import Objects
 from pipelines.serving import gate, image
 from pipelines.serving.package import Package
 from pipelines.tables import Tables
-from pipelines.training import dataset, evaluation, launcher, packaging, registry
+from pipelines.training import dataset, evaluation, packaging, registry, supervise
 from pipelines.training.checkpoints import Checkpoints
 from pipelines.training.dataset import TrainingSet
 from pipelines.training.launcher import Event
@@ -23,24 +23,28 @@ from stacks.errors import UserError
 from stacks.outputs import StackOutputs
 
 SEED = 2013
+DEADLINE_S = 3600.0
+"""When a training that nobody gave a deadline should be done: within the hour."""
 Record = dict[str, Any]
 
 
 def name_of(model: Model, chosen: TrainingSet) -> str:
     """The work's name: the same set and parameters are the same work, wherever and however often it is started."""
-    content = f"{chosen.id} {sorted(model.params.items())} {SEED}"
+    content = f"{chosen.id} {sorted(model.params.items())} {model.trainer.segments} {SEED}"
     return f"{model.name}-{chosen.id}-{hashlib.sha256(content.encode()).hexdigest()[:6]}"
 
 
-def train(outputs: StackOutputs, objects: Objects, model: Model, chosen: TrainingSet) -> Iterator[Event]:
+def train(
+    outputs: StackOutputs, objects: Objects, model: Model, chosen: TrainingSet, *, deadline_s: float = DEADLINE_S
+) -> Iterator[Event]:
     """Train through preemptions on this stack; yields what happens."""
     if outputs.state_dir is None:
         raise UserError(f"stack {outputs.stack!r} has no launcher yet", "Train on the local stack.")
     checkpoints = Checkpoints(objects, name_of(model, chosen))
     checkpoints.write_spec({"training_set": chosen.id, "seed": SEED, "params": dict(model.params)})
     outputs_file = Path(os.environ.get("SPOTFORGE_OUTPUTS") or outputs.state_dir / "outputs.json")
-    where = ProcessLauncher(outputs_file, outputs.state_dir / "training", checkpoints, model.trainer.segments)
-    yield from launcher.run(where, checkpoints)
+    where = ProcessLauncher(outputs_file, outputs.state_dir, checkpoints)
+    yield from supervise.run(where, checkpoints, segments=model.trainer.segments, deadline_s=deadline_s)
 
 
 def finish(objects: Objects, model: Model, chosen: TrainingSet, events: list[Record]) -> Record:

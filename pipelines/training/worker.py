@@ -12,9 +12,15 @@ import threading
 import time
 from pathlib import Path
 
+from pipelines.training.checkpoints import Checkpoint, Checkpoints, Fenced
+
 PREEMPTED = 75
 """Exit code of a worker that was asked to leave (EX_TEMPFAIL): never 0, and told apart from a failure."""
+FENCED = 76
+"""Exit code of a worker whose work has gone to a newer placement: neither a success nor a failure of the training."""
 FAILED = 1
+STORE_PATIENCE_S = 60
+"""How long a finished segment waits for a store that is away, before it is lost with the worker."""
 
 
 class Preempted(Exception):
@@ -41,6 +47,8 @@ def main() -> int:
         code = 0
     except Preempted:
         code, reason = PREEMPTED, "asked to leave (SIGTERM)"
+    except Fenced as error:
+        code, reason = FENCED, str(error)
     except BaseException as error:
         reason = f"{type(error).__name__}: {error}"
         raise
@@ -55,7 +63,6 @@ def train(outputs_file: Path, work: str, epoch: int, leaving: threading.Event) -
     from pipelines.objects import Objects
     from pipelines.tables import Tables
     from pipelines.training import dataset
-    from pipelines.training.checkpoints import Checkpoint, Checkpoints
     from stacks.outputs import StackOutputs
 
     outputs = StackOutputs.load(outputs_file)
@@ -72,8 +79,24 @@ def train(outputs_file: Path, work: str, epoch: int, leaving: threading.Event) -
         began = time.monotonic()
         seed = int(spec["seed"]) * 1000 + segment
         state, metrics = model.trainer.fit_segment(state, data, segment=segment, seed=seed, params=spec["params"])
-        checkpoints.commit(Checkpoint(segment, state, metrics, epoch), seconds=time.monotonic() - began)
+        _commit(checkpoints, Checkpoint(segment, state, metrics, epoch), time.monotonic() - began, leaving)
         print(f"segment {segment + 1}/{model.trainer.segments} committed {metrics}", flush=True)  # noqa: T201 - the worker's log
+
+
+def _commit(checkpoints: Checkpoints, finished: Checkpoint, seconds: float, leaving: threading.Event) -> None:
+    """Commit, and try again while the store is away; a node that goes away does not wait."""
+    import tenacity
+
+    from stacks.errors import UserError
+
+    again = tenacity.Retrying(
+        retry=tenacity.retry_if_exception_type(UserError),
+        wait=tenacity.wait_exponential(multiplier=0.2, max=5),
+        stop=tenacity.stop_any(tenacity.stop_after_delay(STORE_PATIENCE_S), tenacity.stop_when_event_set(leaving)),
+        sleep=tenacity.sleep_using_event(leaving),
+        reraise=True,
+    )
+    again(checkpoints.commit, finished, seconds=seconds)
 
 
 if __name__ == "__main__":

@@ -15,11 +15,13 @@ from pipelines.objects import Objects
 from pipelines.tables import Tables
 from pipelines.training import dataset, work
 from pipelines.training.checkpoints import Checkpoint, Checkpoints, Fenced
-from pipelines.training.launcher import Event, run
+from pipelines.training.launcher import Event, Placement
 from pipelines.training.process_launcher import ProcessLauncher
+from pipelines.training.supervise import run
 from stacks.outputs import StackOutputs
 
 PARAMS = {**MODEL.params, "nthread": 1, "rounds_per_segment": 2}
+SPOT = Placement("spot", "asked for by the test")
 
 
 @pytest.fixture(scope="module")
@@ -40,13 +42,12 @@ def _launcher(outputs: StackOutputs, chosen: dataset.TrainingSet, name: str) -> 
     assert outputs.state_dir is not None
     checkpoints = Checkpoints(_objects(outputs), name)
     checkpoints.write_spec({"training_set": chosen.id, "seed": 1, "params": PARAMS})
-    folder = outputs.state_dir / "training"
-    return ProcessLauncher(outputs.state_dir / "outputs.json", folder, checkpoints, MODEL.trainer.segments), checkpoints
+    return ProcessLauncher(outputs.state_dir / "outputs.json", outputs.state_dir, checkpoints), checkpoints
 
 
 def _train(launcher: ProcessLauncher, checkpoints: Checkpoints, kill_after: tuple[int, ...] = ()) -> list[Event]:
     events, committed, left, pid = [], 0, list(kill_after), 0
-    for event in run(launcher, checkpoints):
+    for event in run(launcher, checkpoints, segments=MODEL.trainer.segments, deadline_s=3600):
         events.append(event)
         pid = event.detail.get("pid", pid)
         committed += event.kind == "committed"
@@ -77,7 +78,7 @@ def test_a_second_submit_finds_the_running_worker_and_sigterm_is_a_preemption(
     stack_store: StackOutputs, chosen: dataset.TrainingSet
 ) -> None:
     launcher, _ = _launcher(stack_store, chosen, "twice")
-    first, second = launcher.submit("twice", 0), launcher.submit("twice", 0)
+    first, second = launcher.submit("twice", 0, SPOT), launcher.submit("twice", 0, SPOT)
     assert first == second, "the same work in the same epoch runs once"
     events = launcher.events(second)
     assert next(events).kind == "started"
@@ -138,10 +139,10 @@ def test_the_parents_death_leaves_the_worker_and_a_later_run_finds_it(
     stack_store: StackOutputs, chosen: dataset.TrainingSet, tmp_path: Path
 ) -> None:
     launcher, checkpoints = _launcher(stack_store, chosen, "orphan")
-    handle = launcher.submit("orphan", 0)
+    handle = launcher.submit("orphan", 0, SPOT)
     # What a dead parent leaves is the record in the store and the pid file; a new launcher has nothing else.
-    fresh = ProcessLauncher(launcher.outputs_file, launcher.folder, checkpoints, MODEL.trainer.segments)
-    events = list(run(fresh, checkpoints))
+    fresh = ProcessLauncher(launcher.outputs_file, launcher.home, checkpoints)
+    events = list(run(fresh, checkpoints, segments=MODEL.trainer.segments, deadline_s=3600))
     assert events[0].detail["pid"] == handle.about["pid"], "the running worker is found, not doubled"
     assert events[-1].kind == "succeeded"
     deadline = time.monotonic() + 5
