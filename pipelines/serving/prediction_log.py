@@ -25,8 +25,6 @@ PARTITION_BY = ["release"]
 MAX_PENDING = 50_000
 # Rows of one append: bounds the time that building the Arrow batch holds the interpreter.
 MAX_APPEND = 5_000
-# Small files cost a reader 3 ms each; merging 60 of them costs this thread about 0.2 s, once in half a minute.
-COMPACT_EVERY = 60
 # Waits after a failed append: doubling from the first to the last of these seconds.
 RETRY_S = (0.2, 5.0)
 
@@ -49,7 +47,7 @@ class PredictionLog:
     """`add` from the event loop never blocks; `start` and `close` frame the writing thread.
 
     What kill -9 can lose: an answer waits at most `flush_s` until its append has finished, as long as an append takes less than
-    half of `flush_s`; a slower store adds the time that its append takes, and each COMPACT_EVERY-th append a compaction.
+    half of `flush_s`; a slower store adds the time that its append takes.
     """
 
     def __init__(self, tables: Tables, signature: Signature, release: str, *, flush_s: float, bound: int = MAX_PENDING) -> None:
@@ -152,19 +150,7 @@ class PredictionLog:
             self.metrics.written.inc(rows)
             self.metrics.commits_ok.inc()
             self.metrics.commit_seconds.observe(took)
-        if self._appends % COMPACT_EVERY == 0:
-            self._compact()
         return True
-
-    def _compact(self) -> None:
-        """Merge this release's small files. Whoever reads an older version still finds its files."""
-        try:
-            table = self._table or self._tables.open(TABLE)
-            if table is not None:
-                table.optimize.compact(partition_filters=[("release", "=", self._release)])
-        except Exception as error:  # another replica compacts the same files, or the store is away: the next one will do
-            self._table = None
-            sys.stderr.write(f"prediction log: not compacted ({type(error).__name__})\n")
 
     def _append(self, batch: list[Entry]) -> None:
         """Append once: the commit carries this writer's name and number, by which a retry sees that it is there already."""

@@ -153,18 +153,3 @@ def test_many_rows_are_appended_in_pieces(outputs: StackOutputs, monkeypatch: py
     assert log.close(5.0) == 0
     assert len(rows(tables, "pieces")) == 20
     assert b'commits_total{outcome="ok"} 5.0' in metrics.text()
-
-
-def test_small_files_are_merged_without_losing_a_row(outputs: StackOutputs, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(prediction_log, "COMPACT_EVERY", 3)
-    tables = Tables(outputs)
-    log, metrics = start(tables, "merged")
-    for number in range(7):
-        log.add(entry(str(number)))
-        until(lambda: log.pending() == 0)
-    assert log.close(5.0) == 0
-    assert sorted(rows(tables, "merged")["request_id"]) == [str(number) for number in range(7)]
-    table = tables.open("predictions")
-    assert table is not None
-    assert len(table.file_uris(file_pruning_predicate=[("release", "=", "merged")])) <= 3, "7 appends, 2 compactions"
-    assert b'commits_total{outcome="ok"} 7.0' in metrics.text()

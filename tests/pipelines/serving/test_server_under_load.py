@@ -127,7 +127,7 @@ def test_a_killed_server_loses_at_most_the_last_flush_interval(
 def test_a_slow_append_does_not_slow_the_answers(
     outputs: StackOutputs, outputs_file: Path, free_port: Callable[[], int]
 ) -> None:
-    release = tiny.publish(outputs, number=25, flush_s=0.05).id  # appends without a pause, so that it compacts as well
+    release = tiny.publish(outputs, number=25, flush_s=0.05).id  # appends without a pause
     traffic = Traffic()
     with running(release, free_port(), outputs_file) as server:
         end = time.monotonic() + 1.5
