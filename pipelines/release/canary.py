@@ -17,6 +17,9 @@ BETS = (0.25, 1.0, 4.0, 12.0)
 CAUTION = 0.8
 # Errors, slowness and loss share alpha equally (Bonferroni).
 METRICS = 3
+# Nobody advances while the odds of harm stand at this or more: a broken candidate that has met few callers yet waits for its
+# verdict where it is, instead of meeting more. Where there is no harm the wealth falls, so this costs a healthy one little.
+DOUBT = math.log(2)
 
 
 @dataclass(frozen=True)
@@ -33,9 +36,17 @@ class Wealth:
             log + math.log1p(min(bet, CAUTION / worst if worst > 0 else bet) * max(payoff, -worst))
             for log, bet in zip(self.logs, BETS, strict=True)
         )
-        top = max(logs)
-        now = top + math.log(sum(math.exp(log - top) for log in logs) / len(logs))
-        return Wealth(logs, max(self.peak, now))
+        return Wealth(logs, max(self.peak, _mixture(logs)))
+
+    @property
+    def now(self) -> float:
+        """Logarithm of the present wealth: falls again when what looked like harm does not last."""
+        return _mixture(self.logs)
+
+
+def _mixture(logs: tuple[float, ...]) -> float:
+    top = max(logs)
+    return top + math.log(sum(math.exp(log - top) for log in logs) / len(logs))
 
 
 @dataclass(frozen=True)
@@ -138,6 +149,10 @@ def verdict(evidence: Evidence, *, step: int, last: bool, margin: float, policy:
     missing = _missing(evidence, step, policy)
     if missing:
         return Verdict(Call.HOLD, f"not enough traffic: {', '.join(missing)}", numbers)
+    doubtful = [name for name, metric in _named(evidence).items() if metric.harm.now >= DOUBT]
+    if doubtful:
+        odds = math.exp(_named(evidence)[doubtful[0]].harm.now)
+        return Verdict(Call.HOLD, f"in doubt: evidence of harm by {doubtful[0]} {odds:.1f} of {math.exp(needed):.0f}", numbers)
     if last and loss.safe.peak < math.log(1 / policy.beta):
         odds = f"{math.exp(loss.safe.peak):.1f} of {1 / policy.beta:.0f}"
         reason = f"not yet shown to be within {margin:g} of the champion's loss: evidence {odds}, mean {loss.mean:+.4f}"
@@ -155,11 +170,14 @@ def _missing(evidence: Evidence, step: int, policy: ReleasePolicy) -> list[str]:
     return missing
 
 
+def _named(evidence: Evidence) -> dict[str, Metric]:
+    return {"errors": evidence.errors, "slow": evidence.slow, "loss": evidence.loss}
+
+
 def _numbers(evidence: Evidence, needed: float, margin: float, policy: ReleasePolicy) -> dict[str, Any]:
-    metrics = {"errors": evidence.errors, "slow": evidence.slow, "loss": evidence.loss}
     return {
         name: {"units": metric.units, "mean": round(metric.mean, 5), "evidence_of_harm": _odds(metric.harm)}
-        for name, metric in metrics.items()
+        for name, metric in _named(evidence).items()
     } | {
         "harm_at": round(math.exp(needed), 1),
         "evidence_of_safety": _odds(evidence.loss.safe),

@@ -23,8 +23,7 @@ from pipelines.release.platform import Endpoint, Fleet, Gateway, Routes, ServerF
 from pipelines.release.policy import ReleasePolicy
 from pipelines.release.reconcile import Decision, Move, Plan, Seen
 from pipelines.release.record import CANARY_STEPS, Release, Stage
-from pipelines.release.watch import Watch
-from pipelines.tables import Tables
+from pipelines.release.watch import Source, Watch
 from stacks.errors import UserError
 
 WHO = "release-controller"
@@ -41,8 +40,9 @@ class Controller:
     releases: Objects
     """The bucket with the release records."""
     smoke: Callable[[Release, tuple[Endpoint, ...]], gates.Smoke]
+    evidence: Callable[[str, str, datetime], Source]
+    """Answers and labels of (champion, candidate) since a moment."""
     model: Model
-    tables: Tables
     folder: Path
     """Where the counts of a canary outlive a crash."""
     policy: ReleasePolicy = field(default_factory=ReleasePolicy)
@@ -142,7 +142,8 @@ class Controller:
         if champion is None or since is None:
             return None, "the ledger does not say what it is compared with"
         if self._watch is None or self._watch.candidate != candidate:
-            self._watch = Watch(candidate, champion, since, self.model, self.tables, self.policy, self.folder)
+            source = self.evidence(champion, candidate, since)
+            self._watch = Watch(candidate, champion, source, self.model, self.policy, self.folder)
         watch, unread = self._watch, None
         try:
             watch.read()

@@ -12,6 +12,7 @@ import sys
 import threading
 from collections.abc import Sequence
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ from pipelines.model import load_model
 from pipelines.objects import Objects
 from pipelines.release import gates
 from pipelines.release.control import WHO, Controller
+from pipelines.release.evidence import Evidence
 from pipelines.release.ledger import Ledger
 from pipelines.release.platform import Endpoint
 from pipelines.release.policy import ReleasePolicy
@@ -81,8 +83,8 @@ def local(outputs: StackOutputs, outputs_file: Path, home: Path) -> Controller:
         fleet=LocalFleet.of(outputs, outputs_file),
         releases=Objects(store, buckets.ledger),
         smoke=smoke,
+        evidence=partial(Evidence, Tables(outputs)),
         model=load_model(outputs.model),
-        tables=Tables(outputs),
         folder=home / "canary",
         policy=ReleasePolicy.load(home / "release-policy.json"),
     )

@@ -28,7 +28,7 @@ class ReleasePolicy:
     shadow_failed: float = 0.01
     """Share of failed shadow answers that a release may have: a mirror may be cut short, a broken model fails all."""
     canary_requests: tuple[int, ...] = (60, 250, 500)
-    """Callers' requests at 5, 25 and 50 %: about 3 s each. One that fails one request in ten is seen within the first."""
+    """Callers' requests at 5, 25 and 50 %: about 3 s each. One that fails one in ten is in doubt by the first 60, and stays."""
     canary_blocks: tuple[int, ...] = (15, 30, 45)
     """Labelled blocks since shadow began, before each step is left, so that no weight rises before labels could speak."""
     block_pairs: int = 20

@@ -5,18 +5,19 @@ What is counted at the gateway outlives a crash in a file of the state folder; p
 
 import json
 from dataclasses import asdict, dataclass, field, replace
-from datetime import datetime, timedelta
+from datetime import timedelta
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from pipelines.model import Model
 from pipelines.release import canary, shadow
 from pipelines.release.canary import Counts, Metric, Verdict
-from pipelines.release.evidence import Evidence
 from pipelines.release.pairs import Pairs
 from pipelines.release.platform import Arm, Traffic
 from pipelines.release.policy import ReleasePolicy
-from pipelines.tables import Tables
+
+if TYPE_CHECKING:
+    import polars as pl
 
 
 @dataclass
@@ -70,15 +71,23 @@ class Tally:
         return cls(errors, slow, given["weight"], given["live"], champion, candidate)
 
 
+class Source(Protocol):
+    """Where answers and labels are read as they come; `evidence.Evidence` is the real one."""
+
+    def predictions(self) -> "tuple[pl.DataFrame | None, pl.DataFrame | None]": ...
+
+    def labels(self) -> "pl.DataFrame | None": ...
+
+
 class Watch:
     """`candidate` against `champion` since its shadow began."""
 
     def __init__(
-        self, candidate: str, champion: str, since: datetime, model: Model, tables: Tables, policy: ReleasePolicy, folder: Path
+        self, candidate: str, champion: str, source: Source, model: Model, policy: ReleasePolicy, folder: Path
     ) -> None:
         self.candidate, self.champion = candidate, champion
         self._policy, self._margin = policy, model.guardrails.canary_margin
-        self._evidence = Evidence(tables, champion, candidate, since)
+        self._source = source
         self._pairs = Pairs(model.loss, policy.block_pairs, timedelta(hours=policy.label_lag_h))
         self._loss = Metric()
         self._file = folder / f"{candidate}.json"
@@ -87,9 +96,9 @@ class Watch:
 
     def read(self) -> None:
         """Take in what the log and the labels have got since the last look. Raises UserError when they cannot be read."""
-        live, shadow_rows = self._evidence.predictions()
+        live, shadow_rows = self._source.predictions()
         blocks = self._pairs.add(live, shadow_rows, None)
-        for block in (*blocks, *self._pairs.add(None, None, self._evidence.labels())):
+        for block in (*blocks, *self._pairs.add(None, None, self._source.labels())):
             self._loss = self._loss.see(block.difference, low=block.low, high=block.high, margin=self._margin)
 
     def count(self, traffic: Traffic, weight: int | None) -> None:

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from pipelines.objects import Objects
+from stacks.errors import UserError
 from stacks.local import ports, stack
 from stacks.outputs import Buckets, StackOutputs
 
@@ -15,9 +16,18 @@ from stacks.outputs import Buckets, StackOutputs
 def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[StackOutputs]:
     """The store and the gateway of a local stack, without its other parts."""
     home = tmp_path_factory.mktemp("release-stack")
-    outputs = stack.up(home, port_base=ports.free_base(), parts=("seaweedfs", "envoy"))
-    yield outputs
-    stack.down(home)
+    for attempt in range(10):
+        try:
+            outputs = stack.up(home, port_base=ports.free_base(), parts=("seaweedfs", "envoy"))
+            break
+        except UserError:
+            # Another test session may have taken the same free ports in between.
+            if attempt == 9:
+                raise
+    try:
+        yield outputs
+    finally:
+        stack.down(home)
 
 
 @pytest.fixture
