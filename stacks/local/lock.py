@@ -18,19 +18,26 @@ def held(home: Path, command: str) -> Iterator[None]:
     from filelock import FileLock, Timeout
 
     holder = home / "lock.holder"
-    lock = FileLock(home / "lock", mode=0o600)
     try:
+        home.mkdir(mode=0o700, parents=True, exist_ok=True)
+        lock = FileLock(home / "lock", mode=0o600)
         lock.acquire(timeout=0)
     except Timeout:
-        try:
-            other = json.loads(holder.read_text())
-            who = f"`spotforge {other['command']}` (pid {other['pid']})"
-        except (OSError, ValueError, KeyError):
-            who = "another spotforge command"
-        raise UserError(f"{who} is running in {home}", "Wait for it, or use another `--home`.") from None
+        raise UserError(f"{_holder(holder)} is running in {home}", "Wait for it, or use another `--home`.") from None
+    except OSError as error:
+        what = f"{home} cannot be used ({error.strerror or error})"
+        raise UserError(what, "Remove it, or name another place with `--home`.") from error
     try:
         holder.write_text(json.dumps({"command": command, "pid": os.getpid()}))
         yield
     finally:
         holder.unlink(missing_ok=True)
         lock.release()
+
+
+def _holder(path: Path) -> str:
+    try:
+        other = json.loads(path.read_text())
+        return f"`spotforge {other['command']}` (pid {other['pid']})"
+    except (OSError, ValueError, KeyError, TypeError):
+        return "another spotforge command"

@@ -25,3 +25,11 @@ def credentials(home: Path) -> Path:
 
 def log(home: Path, part: str) -> Path:
     return home / "logs" / f"{part}.log"
+
+
+def s3_identity(home: Path) -> Path:
+    return home / "seaweedfs.json"
+
+
+def envoy_bootstrap(home: Path) -> Path:
+    return home / "envoy" / "bootstrap.json"

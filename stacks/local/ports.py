@@ -3,6 +3,7 @@
 import errno
 import json
 import socket
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 
@@ -95,6 +96,13 @@ def free_port() -> int:
     with socket.socket() as probe:
         probe.bind((HOST, 0))
         return int(probe.getsockname()[1])
+
+
+def past_proxies(environment: Mapping[str, str]) -> dict[str, str]:
+    """The no-proxy variables as they are, with loopback added: the stack's own servers are never behind a proxy."""
+    known = environment.get("no_proxy") or environment.get("NO_PROXY") or ""
+    hosts = ",".join([*(host for host in known.split(",") if host), HOST, "localhost"])
+    return {"NO_PROXY": hosts, "no_proxy": hosts}
 
 
 def _holder(port: int) -> str:

@@ -3,19 +3,21 @@
 What the parts are is `parts`; how programs are kept alive is `supervisor`.
 """
 
+import errno
 import os
 import shutil
 import signal
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from stacks import credentials
 from stacks.errors import UserError
+from stacks.local import configuration, paths, ports
 from stacks.local import parts as parts_module
-from stacks.local import paths, ports
 from stacks.local.parts import PARTS, Part
 from stacks.local.supervisor import Supervisor
 from stacks.outputs import Buckets, Gateway, ObjectStore, Orchestration, StackOutputs, Tracking
@@ -32,6 +34,10 @@ MIN_FREE_BYTES = 2 << 30
 """A year of flights with its tables, models and images takes about 1 GB; below twice that the store would fill the disk."""
 POLL_S = 0.1
 STOP_S = 20.0
+DEATHS = 3
+"""A part that ended so often before it was ready will not come up by itself: its dependencies are there within one try."""
+DATABASES = ("mlflow/mlflow.db", "dagster/history/runs.db", "dagster/history/runs/index.db", "dagster/schedules/schedules.db")
+PURGE = "Run `spotforge down --purge` to forget its state, or name another place with `--home`."
 
 
 @dataclass(frozen=True)
@@ -47,8 +53,8 @@ class PartStatus:
 
 
 def prepare(home: Path, *, port_base: int | None = None, model: str | None = None) -> tuple[StackOutputs, ports.Ports]:
-    """Make the folder whole: ports, credentials, outputs. Raises UserError on a damaged folder or a full disk."""
-    try:
+    """Make the folder whole: ports, credentials, outputs, configuration. Raises UserError when damaged or the disk is full."""
+    with _usable(home):
         home.mkdir(mode=0o700, parents=True, exist_ok=True)
         free = shutil.disk_usage(home).free
         if free < MIN_FREE_BYTES:
@@ -64,12 +70,34 @@ def prepare(home: Path, *, port_base: int | None = None, model: str | None = Non
         fresh = paths.outputs(home).with_suffix(".new")
         fresh.write_text(outputs.to_json())
         fresh.replace(paths.outputs(home))
-    except OSError as error:
-        raise UserError(
-            f"{home} cannot be used ({error.strerror or error})",
-            "Run `spotforge down --purge`, or name another place with `--home`.",
-        ) from error
+        configuration.write(home, chosen)
     return outputs, chosen
+
+
+@contextmanager
+def _usable(home: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        what = f"{error.filename or home} cannot be used ({error.strerror or error})"
+        full = error.errno in {errno.ENOSPC, errno.EDQUOT}
+        raise UserError(what, "Free some space, then run the command again." if full else PURGE) from error
+
+
+def _check_databases(home: Path) -> None:
+    """SQLite's own check of what is there; a part would only die of it, with a traceback in its log. Nothing may be running."""
+    import sqlite3
+
+    for path in (home / name for name in DATABASES):
+        if not path.exists():
+            continue
+        try:
+            with closing(sqlite3.connect(path)) as connection:
+                found = connection.execute("PRAGMA quick_check(1)").fetchone()[0]
+        except sqlite3.Error as error:
+            found = str(error)
+        if found != "ok":
+            raise UserError(f"{path} is damaged ({found})", PURGE)
 
 
 def up(
@@ -86,21 +114,42 @@ def up(
     """
     supervisor = Supervisor(home)
     living = supervisor.alive()
+    if living:
+        _refuse_change(home, port_base, model)
     outputs, chosen = prepare(home, port_base=None if living else port_base, model=model)
     strays = stragglers(home) if not living else []
     if strays:
         progress("stack", f"ended {len(strays)} processes that an earlier run left behind")
         _end(strays)
     built = {name: part for name, part in parts_module.build(home, chosen, outputs).items() if name in set(parts)}
-    if not living:
-        ports.check_free(chosen)
-        supervisor.start(parts_module.environment(home, outputs))
-    before = {name for name, state in supervisor.states().items() if state.running}
-    for name, part in built.items():
-        supervisor.ensure(part.program)
-        progress(name, "kept" if name in before else "starting")
-    _await_ready(home, supervisor, built, progress)
+    try:
+        if not living:
+            _check_databases(home)
+            ports.check_free(chosen)
+            with _usable(home):
+                supervisor.start(parts_module.environment(home, outputs))
+        for name, part in built.items():
+            progress(name, SAID[supervisor.ensure(part.program)])
+        _await_ready(home, supervisor, built, progress)
+    except (KeyboardInterrupt, SystemExit):
+        if not living:
+            progress("stack", "interrupted: what was started is stopped")
+            down(home)
+        raise
     return outputs
+
+
+SAID = {"kept": "kept", "started": "starting", "restarted": "starting anew, as its definition changed"}
+
+
+def _refuse_change(home: Path, port_base: int | None, model: str | None) -> None:
+    """A living stack keeps its ports and its model: its parts hold both in their environment."""
+    known = ports.load(home / "ports.json")
+    if port_base and known and known.base != port_base:
+        raise UserError(f"the stack in {home} is running on ports from {known.base}", "Run `spotforge down` first.")
+    running = StackOutputs.load(paths.outputs(home)).model if paths.outputs(home).exists() else None
+    if model and running and running != model:
+        raise UserError(f"the stack in {home} is running with the model {running}", "Run `spotforge down` first.")
 
 
 def status(home: Path) -> list[PartStatus]:
@@ -123,14 +172,13 @@ def down(home: Path, *, progress: Progress = lambda part, word: None) -> int:
     everything = stragglers(home)
     supervisor = Supervisor(home)
     if supervisor.alive():
-        progress("stack", "stopping")
-        supervisor.shutdown()
         import psutil
 
-        _, alive = psutil.wait_procs(everything, timeout=STOP_S)
-    else:
-        alive = everything
-    _end(alive)
+        progress("stack", "stopping")
+        itself = [process for process in everything if process.pid == supervisor.pid()]
+        supervisor.shutdown()
+        # It ends last of its programs. What it did not start, such as a training worker, is ended after it.
+        psutil.wait_procs(itself, timeout=STOP_S)
     _end(stragglers(home))
     return len(everything)
 
@@ -169,13 +217,16 @@ def _end(processes: "list[psutil.Process]") -> None:
 
 def _await_ready(home: Path, supervisor: Supervisor, built: dict[str, Part], progress: Progress) -> None:
     waiting = dict(built)
+    seen: dict[str, set[int]] = {name: set() for name in built}
     deadline = time.monotonic() + READY_S
     while waiting:
         states = supervisor.states()
         for name, part in list(waiting.items()):
             state = states[name]
-            if state.state == "FATAL":
-                raise UserError(f"{name} does not start: {_last_line(home, name)}", f"See `spotforge logs {name}`.")
+            if state.pid:
+                seen[name].add(state.pid)
+            if state.state == "FATAL" or len(seen[name]) > DEATHS:
+                raise UserError(f"{name} does not start: {_telling_line(home, name)}", f"See `spotforge logs {name}`.")
             # A listener that answers may be somebody else's; so the part itself must be running, too.
             if state.state in {"RUNNING", "STARTING"} and part.ready():
                 progress(name, "ready")
@@ -183,17 +234,19 @@ def _await_ready(home: Path, supervisor: Supervisor, built: dict[str, Part], pro
         if time.monotonic() > deadline:
             name = next(iter(waiting))
             raise UserError(
-                f"{name} is not ready after {READY_S:.0f} s: {_last_line(home, name)}", f"See `spotforge logs {name}`."
+                f"{name} is not ready after {READY_S:.0f} s: {_telling_line(home, name)}", f"See `spotforge logs {name}`."
             )
         time.sleep(POLL_S)
 
 
-def _last_line(home: Path, part: str) -> str:
+def _telling_line(home: Path, part: str) -> str:
+    """Of the end of a part's log, the last line that speaks of an error; else the last one."""
     try:
-        lines = [line for line in paths.log(home, part).read_text(errors="replace").splitlines() if line.strip()]
+        lines = [line.strip() for line in paths.log(home, part).read_text(errors="replace").splitlines() if line.strip()]
     except OSError:
         return "no log"
-    return lines[-1][-200:] if lines else "no word in its log"
+    bad = [line for line in lines[-40:] if any(word in line.lower() for word in ("error", "exception", "fatal", "cannot"))]
+    return (bad or lines or ["no word in its log"])[-1][-200:]
 
 
 def _memory(pid: int) -> int:

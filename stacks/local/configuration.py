@@ -1,0 +1,41 @@
+"""The files the local parts read when they start: Dagster's instance, the store's identity, Envoy's bootstrap."""
+
+import configparser
+import json
+from pathlib import Path
+
+from stacks.local import envoy, paths
+from stacks.local.ports import Ports
+
+
+def write(home: Path, ports: Ports) -> None:
+    """Make the parts' folders and files. Raises OSError where the state folder is damaged or the disk is full."""
+    for name in ("logs", "seaweedfs", "mlflow", "dagster", "supervisor"):
+        (home / name).mkdir(exist_ok=True)
+    (home / "dagster" / "dagster.yaml").write_text(_dagster())
+    identity = paths.s3_identity(home)
+    identity.touch(mode=0o600)
+    identity.write_text(_s3_identity(home))
+    envoy.write_bootstrap(home / "envoy", port=ports.gateway, admin_port=ports.gateway_admin)
+
+
+def _dagster() -> str:
+    return (
+        "telemetry: {enabled: false}\n"
+        "nux: {enabled: false}\n"
+        "run_coordinator:\n"
+        "  module: dagster._core.run_coordinator\n"
+        "  class: QueuedRunCoordinator\n"
+        # Two cores: a third run would only slow the other two.
+        "  config: {max_concurrent_runs: 2, dequeue_interval_seconds: 1}\n"
+        "run_monitoring: {enabled: true, poll_interval_seconds: 10}\n"
+    )
+
+
+def _s3_identity(home: Path) -> str:
+    parser = configparser.ConfigParser(interpolation=None)
+    parser.read(paths.credentials(home))
+    section = parser["default"]
+    pair = {"accessKey": section["aws_access_key_id"], "secretKey": section["aws_secret_access_key"]}
+    identity = {"name": "spotforge", "credentials": [pair], "actions": ["Admin", "Read", "Write", "List", "Tagging"]}
+    return json.dumps({"identities": [identity]})
