@@ -29,7 +29,8 @@ def table(title: str, columns: Sequence[str], rows: Iterable[Sequence[str]]) -> 
 
     drawn = Table(title=title, title_justify="left", header_style="bold")
     for column in columns:
-        drawn.add_column(column)
+        # Half an address is of no use to anybody: a narrow terminal gets more lines.
+        drawn.add_column(column, overflow="fold")
     for row in rows:
         drawn.add_row(*row)
     Console().print(drawn)

@@ -13,6 +13,7 @@ import typer
 from cli import down, logs, release, runbook, status, up
 from cli.demo import command as demo
 from stacks.errors import UserError
+from stacks.local.ports import past_proxies
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -34,6 +35,7 @@ def _options(debug: bool = typer.Option(False, "--debug", help="Show the traceba
 def main() -> None:
     """Entry point: exit 1 on a UserError, 2 on misuse, 130 on Ctrl-C; a traceback only with --debug."""
     signal.signal(signal.SIGINT, _interrupted)
+    os.environ.update(past_proxies(os.environ))
     try:
         app()
     except (UserError, OSError) as error:

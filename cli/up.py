@@ -24,12 +24,11 @@ def run(
     from stacks.local import lock, stack
 
     place = home_of(home)
-    place.mkdir(mode=0o700, parents=True, exist_ok=True)
     console = Console(stderr=True)
     began = time.monotonic()
 
     def said(part: str, word: str) -> None:
-        console.print(f"  {time.monotonic() - began:5.1f} s  {part:<20} {word}", highlight=False)
+        console.print(f"  {time.monotonic() - began:5.1f} s  {part:<20} {word}", highlight=False, soft_wrap=True)
 
     with lock.held(place, "up"):
         outputs = stack.up(place, port_base=port_base, progress=said)
@@ -37,4 +36,4 @@ def run(
         emit(outputs.model_dump(mode="json", by_alias=True))
         return
     where = f"Dagster {outputs.orchestration.url}, MLflow {outputs.tracking.uri}, gateway {outputs.gateway.url}"
-    console.print(f"Up in {time.monotonic() - began:.1f} s. {where}", highlight=False)
+    console.print(f"Up in {time.monotonic() - began:.1f} s. {where}", highlight=False, soft_wrap=True)

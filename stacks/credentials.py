@@ -23,10 +23,18 @@ def read(store: ObjectStore) -> tuple[str | None, str | None]:
     """Access key and secret from the store's credentials file, or (None, None) for the ambient identity."""
     if store.credentials_file is None:
         return None, None
+    return read_file(store.credentials_file)
+
+
+def read_file(path: Path) -> tuple[str, str]:
+    """Access key and secret from an AWS credentials file. Raises UserError when they are not there."""
     parser = configparser.ConfigParser(interpolation=None)
-    if not parser.read(store.credentials_file) or "default" not in parser:
+    try:
+        with path.open() as stream:
+            parser.read_file(stream)
+        section = parser["default"]
+        return section["aws_access_key_id"], section["aws_secret_access_key"]
+    except (OSError, UnicodeDecodeError, configparser.Error, KeyError) as error:
         raise UserError(
-            f"{store.credentials_file}: no credentials for the object store", "Run `spotforge up` to write them anew."
-        )
-    section = parser["default"]
-    return section["aws_access_key_id"], section["aws_secret_access_key"]
+            f"{path}: no credentials for the object store", "Remove it, and run `spotforge up` to write it anew."
+        ) from error

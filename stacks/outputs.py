@@ -88,6 +88,8 @@ class StackOutputs(_Part):
             return cls.model_validate_json(chosen.read_text())
         except FileNotFoundError as error:
             raise UserError(f"{chosen}: no such outputs file", "Run `spotforge up`, or correct the path.") from error
+        except (OSError, UnicodeDecodeError) as error:
+            raise UserError(f"{chosen}: cannot be read ({error})", "Write it anew with `spotforge up`.") from error
         except ValidationError as error:
             first = error.errors()[0]
             key = ".".join(str(part) for part in first["loc"]) or "the file"

@@ -1,9 +1,9 @@
 """The files the local parts read when they start: Dagster's instance, the store's identity, Envoy's bootstrap."""
 
-import configparser
 import json
 from pathlib import Path
 
+from stacks import credentials
 from stacks.local import envoy, paths
 from stacks.local.ports import Ports
 
@@ -33,9 +33,7 @@ def _dagster() -> str:
 
 
 def _s3_identity(home: Path) -> str:
-    parser = configparser.ConfigParser(interpolation=None)
-    parser.read(paths.credentials(home))
-    section = parser["default"]
-    pair = {"accessKey": section["aws_access_key_id"], "secretKey": section["aws_secret_access_key"]}
+    key, secret = credentials.read_file(paths.credentials(home))
+    pair = {"accessKey": key, "secretKey": secret}
     identity = {"name": "spotforge", "credentials": [pair], "actions": ["Admin", "Read", "Write", "List", "Tagging"]}
     return json.dumps({"identities": [identity]})

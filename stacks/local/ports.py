@@ -85,7 +85,10 @@ def is_free(port: int) -> bool:
 
 def free_base() -> int:
     """A base of which every port is free at the moment: for tests, several stacks side by side."""
-    for base in range(23000, 32000, 100):
+    import random
+
+    # In any order: two test runs that start together would else take the same one.
+    for base in random.sample(range(23000, 32000, 100), 90):
         if all(is_free(port) for port in Ports.at(base).all().values()):
             return base
     raise UserError("no hundred free ports below 32000", "End some servers first.")
