@@ -1,7 +1,7 @@
 """Dagster's view of the monitoring room: what a served month was worth, why, and what is done about it."""
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import asdict
 from typing import Any
 
@@ -20,18 +20,11 @@ def build() -> dg.Definitions:
     def asset(function: Any) -> dg.AssetsDefinition:
         return dg.asset(group_name="monitoring", partitions_def=partitions)(function)
 
-    def month(context: dg.AssetExecutionContext, platform: Platform) -> tuple[Any, Any]:
-        """The champion, and the rows it answered in the month; either may be None."""
-        from pipelines.monitoring import inputs
-        from pipelines.release.ledger import Ledger
+    return dg.Definitions(assets=[*_judgements(asset), *_conclusions(asset)], sensors=[retraining_sensor])
 
-        release = inputs.champion(Ledger.of(platform.outputs))
-        if release is None:
-            return None, None
-        return release, inputs.served(platform.model, platform.tables, context.partition_key, release.id)
 
-    def output(record: dict[str, Any]) -> dg.Output[dict[str, Any]]:
-        return dg.Output(record, metadata=shown(record))
+def _judgements(asset: Callable[[Any], dg.AssetsDefinition]) -> list[dg.AssetsDefinition]:
+    """What can be said of a month, each from one side."""
 
     @asset
     def data_quality(
@@ -40,14 +33,14 @@ def build() -> dg.Definitions:
         """Faults of the live inputs, column by column."""
         from pipelines.monitoring import inputs, quality
 
-        release, frame = month(context, platform)
+        release, frame = _month(context, platform)
         if frame is None or frame.is_empty():
-            return output({"served": False, "findings": []})
+            return _output({"served": False, "findings": []})
         model = platform.model
         usual = inputs.reference(model, platform.tables, release)
         usual = usual if usual is None else usual.rename({model.event_time: "event_time"})
         verdict = quality.judge(frame, model.features, time="event_time", reference=usual)
-        return output({"served": True, "findings": [asdict(one) for one in verdict.faults]})
+        return _output({"served": True, "findings": [asdict(one) for one in verdict.faults]})
 
     @asset
     def data_drift(
@@ -56,16 +49,16 @@ def build() -> dg.Definitions:
         """Which inputs moved, against the rows the champion learned from."""
         from pipelines.monitoring import drift, inputs
 
-        release, frame = month(context, platform)
+        release, frame = _month(context, platform)
         if frame is None or frame.is_empty():
-            return output({"served": False, "drifted": []})
+            return _output({"served": False, "drifted": []})
         model = platform.model
         reference = inputs.reference(model, platform.tables, release)
         if reference is None:
-            return output({"served": True, "decided": False, "drifted": []})
+            return _output({"served": True, "decided": False, "drifted": []})
         verdict = drift.judge(reference, frame.rename({"event_time": model.event_time}), model.features, time=model.event_time)
         effects = {one.name: round(one.effect, 4) for one in verdict.columns}
-        return output({"served": True, "decided": verdict.decided, "drifted": list(verdict.drifted), "effects": effects})
+        return _output({"served": True, "decided": verdict.decided, "drifted": list(verdict.drifted), "effects": effects})
 
     @asset
     def performance(
@@ -75,12 +68,12 @@ def build() -> dg.Definitions:
         from pipelines.monitoring import inputs
         from pipelines.monitoring import performance as room
 
-        release, frame = month(context, platform)
+        release, frame = _month(context, platform)
         if frame is None or frame.is_empty():
-            return output({"served": False})
+            return _output({"served": False})
         expected = inputs.promised(platform.bucket("artifacts"), release)
         result = room.judge(platform.model, frame, expected=expected)
-        return output({**asdict(result), "answers": result.served, "served": True, "release": release.id})
+        return _output({**asdict(result), "answers": result.served, "served": True, "release": release.id})
 
     @asset
     def concept_drift(
@@ -89,10 +82,16 @@ def build() -> dg.Definitions:
         """Whether outcomes part from predictions, inputs held fixed."""
         from pipelines.monitoring import concept
 
-        _, frame = month(context, platform)
+        _, frame = _month(context, platform)
         if frame is None or frame.is_empty():
-            return output({"served": False})
-        return output({"served": True, **asdict(concept.judge(frame))})
+            return _output({"served": False})
+        return _output({"served": True, **asdict(concept.judge(frame))})
+
+    return [data_quality, data_drift, performance, concept_drift]
+
+
+def _conclusions(asset: Callable[[Any], dg.AssetsDefinition]) -> list[dg.AssetsDefinition]:
+    """What follows from it."""
 
     @asset
     def triage(
@@ -103,14 +102,14 @@ def build() -> dg.Definitions:
         from pipelines.monitoring import triage as room
 
         if not data_quality["served"]:
-            return output({"served": False, "cause": "not_served", "reasons": ["no caller was answered in this month"]})
+            return _output({"served": False, "cause": "not_served", "reasons": ["no caller was answered in this month"]})
         verdict = room.judge(
             records.findings(data_quality),
             data_drift["drifted"],
             records.performance(performance),
             records.concept(concept_drift),
         )
-        return output({"served": True, **asdict(verdict)})
+        return _output({"served": True, **asdict(verdict)})
 
     @asset
     def retraining_decision(
@@ -133,23 +132,38 @@ def build() -> dg.Definitions:
             last_training=decisions.last_training(known),
         )
         decision = retraining.decide(records.triage(triage), situation)
-        return output(decisions.append(ledger.objects, decision, delivery=landed["delivery"]))
+        return _output(decisions.append(ledger.objects, decision, delivery=landed["delivery"]))
 
-    @dg.sensor(job_name="train_and_release", minimum_interval_seconds=POLL_S, default_status=dg.DefaultSensorStatus.RUNNING)
-    def retraining_sensor(context: dg.SensorEvaluationContext, platform: Platform) -> Iterator[dg.RunRequest]:
-        """Start `train_and_release` for every decision that asks for it; a run key each, so that none runs twice."""
-        from pipelines.monitoring import decisions
+    return [triage, retraining_decision]
 
-        for one in decisions.read(platform.bucket("ledger")):
-            if one["action"] == "none":
-                continue
-            config = {
-                "kind": "baseline" if one["action"] == "baseline" else "challenger",
-                "partitions": one["partitions"],
-                "reason": f"{one['cause']} in {one['partition']}",
-                "decision": one["id"],
-            }
-            yield dg.RunRequest(run_key=f"decision-{one['id']}", run_config={"ops": {"training_set": {"config": config}}})
 
-    assets = [data_quality, data_drift, performance, concept_drift, triage, retraining_decision]
-    return dg.Definitions(assets=assets, sensors=[retraining_sensor])
+@dg.sensor(job_name="train_and_release", minimum_interval_seconds=POLL_S, default_status=dg.DefaultSensorStatus.RUNNING)
+def retraining_sensor(context: dg.SensorEvaluationContext, platform: Platform) -> Iterator[dg.RunRequest]:
+    """Start `train_and_release` for every decision that asks for it; a run key each, so that none runs twice."""
+    from pipelines.monitoring import decisions
+
+    for one in decisions.read(platform.bucket("ledger")):
+        if one["action"] == "none":
+            continue
+        config = {
+            "kind": "baseline" if one["action"] == "baseline" else "challenger",
+            "partitions": one["partitions"],
+            "reason": f"{one['cause']} in {one['partition']}",
+            "decision": one["id"],
+        }
+        yield dg.RunRequest(run_key=f"decision-{one['id']}", run_config={"ops": {"training_set": {"config": config}}})
+
+
+def _month(context: dg.AssetExecutionContext, platform: Platform) -> tuple[Any, Any]:
+    """The champion, and the rows it answered in the month; either may be None."""
+    from pipelines.monitoring import inputs
+    from pipelines.release.ledger import Ledger
+
+    release = inputs.champion(Ledger.of(platform.outputs))
+    if release is None:
+        return None, None
+    return release, inputs.served(platform.model, platform.tables, context.partition_key, release.id)
+
+
+def _output(record: dict[str, Any]) -> dg.Output[dict[str, Any]]:
+    return dg.Output(record, metadata=shown(record))

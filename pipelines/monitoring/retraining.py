@@ -46,28 +46,35 @@ class Decision:
 
 def decide(triage: Triage | None, situation: Situation) -> Decision:
     """What to do about a month; `triage` is None where nothing was served."""
-    window = situation.months[-situation.min_months :]
     if situation.in_flight:
         return _none(triage, situation, f"release {situation.in_flight} is in flight; one at a time")
-    if not situation.released and situation.baseline_asked:
-        return _none(triage, situation, "the baseline is on its way")
     if not situation.released:
-        return Decision(
-            "baseline", "no_release", ("nothing serves yet: the baseline holds the place",), window, situation.partition
-        )
+        if situation.baseline_asked:
+            return _none(triage, situation, "the baseline is on its way")
+        return _start("baseline", "no_release", ("nothing serves yet: the baseline holds the place",), situation)
     if situation.released == 1 and situation.last_training is None:
-        if len(situation.months) < situation.min_months:
-            have = f"{len(situation.months)} of {situation.min_months} months"
-            return _none(triage, situation, f"{have} are there to train the first model")
-        return Decision(
-            "train", "no_model", (f"{len(window)} months are there: time for a model",), window, situation.partition
-        )
+        return _first_model(triage, situation)
+    return _again(triage, situation)
+
+
+def _first_model(triage: Triage | None, situation: Situation) -> Decision:
+    have, need = len(situation.months), situation.min_months
+    if have < need:
+        return _none(triage, situation, f"{have} of {need} months are there to train the first model")
+    return _start("train", "no_model", (f"{need} months are there: time for a model",), situation)
+
+
+def _again(triage: Triage | None, situation: Situation) -> Decision:
     if triage is None or triage.cause not in RETRAIN:
         return _none(triage, situation, triage.remedy if triage else "nothing was served in this month")
     since = _between(situation.months, situation.last_training, situation.partition)
     if since is not None and since <= COOLDOWN:
         return _none(triage, situation, f"cooldown: the last training was decided on {situation.last_training}")
-    return Decision("retrain", triage.cause, (*triage.reasons, triage.remedy), window, situation.partition)
+    return _start("retrain", triage.cause, (*triage.reasons, triage.remedy), situation)
+
+
+def _start(action: str, cause: str, reasons: tuple[str, ...], situation: Situation) -> Decision:
+    return Decision(action, cause, reasons, situation.months[-situation.min_months :], situation.partition)
 
 
 def _none(triage: Triage | None, situation: Situation, reason: str) -> Decision:
