@@ -154,8 +154,8 @@ def verdict(evidence: Evidence, *, step: int, last: bool, margin: float, policy:
         odds = math.exp(_named(evidence)[doubtful[0]].harm.now)
         return Verdict(Call.HOLD, f"in doubt: evidence of harm by {doubtful[0]} {odds:.1f} of {math.exp(needed):.0f}", numbers)
     if last and loss.safe.peak < math.log(1 / policy.beta):
-        odds = f"{math.exp(loss.safe.peak):.1f} of {1 / policy.beta:.0f}"
-        reason = f"not yet shown to be within {margin:g} of the champion's loss: evidence {odds}, mean {loss.mean:+.4f}"
+        shown = f"evidence {math.exp(loss.safe.peak):.1f} of {1 / policy.beta:.0f}, mean {loss.mean:+.4f}"
+        reason = f"not yet shown to be within {margin:g} of the champion's loss: {shown}"
         return Verdict(Call.HOLD, reason, numbers)
     return Verdict(Call.PROMOTE, f"no harm in {evidence.live} requests and {loss.units} labelled blocks", numbers)
 
