@@ -6,6 +6,9 @@ Time is in any one unit. No prices and no forecast yet: spot is taken to be chea
 from dataclasses import dataclass
 from typing import Literal
 
+RESERVE = 0.08
+"""Share of the work left that is kept as slack rather than waited away: without slack no reclaim can be afforded, and spot is
+out of reach for good. Between 0.06 and 0.15 the cost on the public windows hardly differs."""
 Choice = Literal["spot", "on_demand", "wait"]
 
 
@@ -40,7 +43,7 @@ def decide(now: Situation) -> Decision:
     that is slack >= overhead, or on-demand runs already and slack >= what is left of its overhead. Each choice other
     than on-demand is made only if the invariant survives its worst tick:
 
-    - waiting loses the tick: slack >= tick + overhead;
+    - waiting loses the tick: slack >= tick + overhead (and the reserve, which is thrift, not safety);
     - starting spot loses min(tick, overhead) before it works, then spot may go: slack >= min(tick, overhead) + overhead;
     - staying on spot loses only the rest of its overhead: slack >= min(tick, overhead left) + overhead.
 
@@ -55,7 +58,7 @@ def decide(now: Situation) -> Decision:
         return Decision("spot", f"spot: slack {slack:.6g} covers a reclaim ({spot_needs:.6g})")
     if now.spot_available:
         return Decision("on_demand", f"on-demand: slack {slack:.6g} would not survive a reclaim ({spot_needs:.6g})")
-    wait_needs = now.tick + now.overhead
+    wait_needs = now.tick + now.overhead + RESERVE * now.work_left
     if now.running == "on_demand":
         return Decision("on_demand", "on-demand: it runs, and there is no spot to go back to")
     if slack >= wait_needs:

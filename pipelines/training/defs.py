@@ -53,6 +53,10 @@ def trained_model(
     events = []
     for event in work.train(platform.outputs, objects, model, chosen):
         context.log.info(f"{event.kind}: {event.detail}")
+        # The timeline of the asset in the UI, as it happens and also if the run dies.
+        context.log_event(
+            dg.AssetObservation("trained_model", description=event.kind, metadata=shown({"event": event.kind, **event.detail}))
+        )
         events.append({"kind": event.kind, **event.detail})
     record = work.finish(objects, model, chosen, events)
     return dg.Output(record, metadata=shown(record))

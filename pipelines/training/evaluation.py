@@ -107,7 +107,8 @@ def judge(losses: Mapping[str, float], slices: Mapping[str, Mapping[str, float]]
     large = {name: one for name, one in slices.items() if one["rows"] >= rails.min_slice_rows}
     name, worst = max(
         ((name, one["candidate"] - one["champion"]) for name, one in large.items()),
-        key=lambda pair: pair[1],
+        # A slice without an answer is the worst of all; NaN compares with nothing.
+        key=lambda pair: float("inf") if pair[1] != pair[1] else pair[1],  # noqa: PLR0124 - NaN is not equal to itself
         default=("none", 0.0),
     )
     limit = rails.max_slice_loss_over_champion

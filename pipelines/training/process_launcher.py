@@ -89,6 +89,10 @@ class ProcessLauncher:
         return Handle(work, epoch, _read(self._file(work, epoch, "pid")) or _by_command(work, epoch))
 
     def _end(self, handle: Handle, last: int) -> Event:
+        child = _CHILDREN.pop(int(handle.about.get("pid", 0)), None)
+        if child is not None:
+            # Its main thread may be gone before the others: then it looks like a zombie that cannot be reaped yet.
+            child.wait()
         left = _read(self._file(handle.work, handle.epoch, "exit"))
         detail = {"name": handle.name, "committed": last + 1}
         if not left:

@@ -60,6 +60,7 @@ def register(
             tags={PACKAGE_TAG: package.digest, "spotforge.prefix": prefix},
             description=package.card,
         )
+    if run.info.status == "RUNNING":
         client.set_terminated(run.info.run_id)
     client.set_registered_model_alias(name, "candidate", mine.version)
     return Registered(name, str(mine.version), run.info.run_id)

@@ -77,10 +77,15 @@ def train(outputs_file: Path, work: str, epoch: int, leaving: threading.Event) -
         if leaving.is_set():
             raise Preempted
         began = time.monotonic()
-        seed = int(spec["seed"]) * 1000 + segment
+        seed = seed_of(int(spec["seed"]), segment)
         state, metrics = model.trainer.fit_segment(state, data, segment=segment, seed=seed, params=spec["params"])
         _commit(checkpoints, Checkpoint(segment, state, metrics, epoch), time.monotonic() - began, leaving)
         print(f"segment {segment + 1}/{model.trainer.segments} committed {metrics}", flush=True)  # noqa: T201 - the worker's log
+
+
+def seed_of(run: int, segment: int) -> int:
+    """A seed of its own for each segment, whoever trains it and after however many kills."""
+    return run * 1000 + segment
 
 
 def _commit(checkpoints: Checkpoints, finished: Checkpoint, seconds: float, leaving: threading.Event) -> None:

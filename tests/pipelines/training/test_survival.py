@@ -3,11 +3,12 @@
 import json
 import os
 import signal
+import subprocess
+import sys
 import time
-from pathlib import Path
+from concurrent.futures import ThreadPoolExecutor
 
 import polars as pl
-import psutil
 import pytest
 
 from pipelines.flight_delay.model import MODEL
@@ -17,17 +18,19 @@ from pipelines.training import dataset, work
 from pipelines.training.checkpoints import Checkpoint, Checkpoints, Fenced
 from pipelines.training.launcher import Event, Placement
 from pipelines.training.process_launcher import ProcessLauncher
-from pipelines.training.supervise import run
+from pipelines.training.supervise import TrainingFailed, run
+from pipelines.training.worker import seed_of
+from stacks.errors import UserError
 from stacks.outputs import StackOutputs
 
-PARAMS = {**MODEL.params, "nthread": 1, "rounds_per_segment": 2}
+PARAMS = {**MODEL.params, "nthread": 1, "rounds_per_segment": 8}
 SPOT = Placement("spot", "asked for by the test")
 
 
 @pytest.fixture(scope="module")
 def chosen(stack_store: StackOutputs) -> dataset.TrainingSet:
     tables = Tables(stack_store)
-    frame = MODEL.build_features(MODEL.deliver("2013-12")).with_columns(pl.lit("2013-12").alias("_partition"))
+    frame = MODEL.build_features(MODEL.deliver("2013-12")).gather_every(2).with_columns(pl.lit("2013-12").alias("_partition"))
     tables.replace("features", frame, partition_by=["_partition"], predicate="_partition = '2013-12'")
     chosen = dataset.choose(MODEL, tables, ["2013-12"], "days")
     dataset.save(_objects(stack_store), chosen)
@@ -60,18 +63,18 @@ def _train(launcher: ProcessLauncher, checkpoints: Checkpoints, kill_after: tupl
 def test_a_run_killed_three_times_ends_in_the_same_bytes_and_redoes_a_segment_at_most(
     stack_store: StackOutputs, chosen: dataset.TrainingSet
 ) -> None:
-    quiet_launcher, quiet = _launcher(stack_store, chosen, "undisturbed")
-    _train(quiet_launcher, quiet)
     launcher, checkpoints = _launcher(stack_store, chosen, "reclaimed")
-    events = _train(launcher, checkpoints, kill_after=(0, 2, 5))
+    events = _train(launcher, checkpoints, kill_after=(0, 2, 4))
     kinds = [event.kind for event in events]
     assert kinds.count("preempted") == 3, kinds
     assert kinds[-1] == "succeeded"
     assert kinds.count("committed") == MODEL.trainer.segments, "no segment is committed twice and none is lost"
-    final, undisturbed = checkpoints.latest(), quiet.latest()
+    final, data, undisturbed = checkpoints.latest(), dataset.matrices(MODEL, Tables(stack_store), chosen), None
+    for segment in range(MODEL.trainer.segments):
+        seed = seed_of(1, segment)
+        undisturbed, _ = MODEL.trainer.fit_segment(undisturbed, data, segment=segment, seed=seed, params=PARAMS)
     assert final is not None
-    assert undisturbed is not None
-    assert final.state == undisturbed.state, "a reclaimed training must end in the same bytes"
+    assert final.state == undisturbed, "a reclaimed training must end in the same bytes as one that nothing disturbed"
 
 
 def test_a_second_submit_finds_the_running_worker_and_sigterm_is_a_preemption(
@@ -89,13 +92,59 @@ def test_a_second_submit_finds_the_running_worker_and_sigterm_is_a_preemption(
     assert "SIGTERM" in last.detail["reason"]
 
 
-def test_a_worker_that_fails_is_a_failure_and_not_a_preemption(stack_store: StackOutputs, chosen: dataset.TrainingSet) -> None:
+def test_a_failure_is_no_preemption_and_a_second_try_is_a_new_one(
+    stack_store: StackOutputs, chosen: dataset.TrainingSet
+) -> None:
     launcher, checkpoints = _launcher(stack_store, chosen, "sick")
+    spec = checkpoints.objects.get("checkpoints/sick/spec.json")
     checkpoints.objects.put(
         "checkpoints/sick/spec.json", json.dumps({"training_set": "gone", "seed": 1, "params": {}}).encode()
     )
-    with pytest.raises(Exception, match="gone"):
+    with pytest.raises(TrainingFailed, match="gone"):
         _train(launcher, checkpoints)
+    checkpoints.objects.put("checkpoints/sick/spec.json", spec)
+    assert _train(launcher, checkpoints)[-1].kind == "succeeded", "the end of an earlier try is not found again"
+    last = checkpoints.committed()[-1]["parts"]["state"]
+    checkpoints.objects.put(last["key"], b"damaged")
+    assert _train(launcher, checkpoints)[-1].kind == "succeeded", "a damaged last checkpoint is trained anew"
+    healed = checkpoints.latest()
+    assert healed is not None
+    assert healed.segment == MODEL.trainer.segments - 1
+    assert [event.kind for event in _train(launcher, checkpoints)] == ["succeeded"], "what is done is not done again"
+
+
+def test_submits_at_the_same_time_start_one_worker(stack_store: StackOutputs, chosen: dataset.TrainingSet) -> None:
+    launcher, _ = _launcher(stack_store, chosen, "at-once")
+    with ThreadPoolExecutor(4) as pool:
+        handles = list(pool.map(lambda _: launcher.submit("at-once", 0, SPOT), range(4)))
+    assert len({handle.about["pid"] for handle in handles}) == 1
+    pid = handles[0].about["pid"]
+    (launcher.folder / "at-once-e0.pid").unlink()
+    found = launcher.reattach("at-once", 0)
+    assert found is not None
+    assert found.about["pid"] == pid, (
+        "a launcher that died before it wrote the pid leaves a worker that is found by its command"
+    )
+    os.kill(pid, signal.SIGKILL)
+    assert list(launcher.events(handles[0]))[-1].detail["reason"] == "killed"
+    assert launcher.reattach("at-once", 0) is None
+
+
+def test_a_worker_whose_work_has_moved_on_leaves_without_failing(
+    stack_store: StackOutputs, chosen: dataset.TrainingSet
+) -> None:
+    launcher, checkpoints = _launcher(stack_store, chosen, "moved")
+    handle = launcher.submit("moved", 0, SPOT)
+    checkpoints.begin_epoch(1, {})
+    last = list(launcher.events(handle))[-1]
+    assert (last.kind, checkpoints.committed()) == ("preempted", [])
+    assert "epoch 1 has begun" in last.detail["reason"]
+
+
+def test_a_store_that_is_away_is_one_clear_line(stack_store: StackOutputs) -> None:
+    away = stack_store.object_store.model_copy(update={"endpoint": "http://127.0.0.1:9"})
+    with pytest.raises(UserError, match="cannot be reached"):
+        Checkpoints(Objects(away, "artifacts"), "away").commit(Checkpoint(0, b"a", {}, 0), seconds=1)
 
 
 def test_a_torn_or_damaged_checkpoint_is_skipped_and_the_one_before_is_used(
@@ -110,6 +159,16 @@ def test_a_torn_or_damaged_checkpoint_is_skipped_and_the_one_before_is_used(
     assert found is not None
     assert found.segment == 1
     assert "skipped" in caplog.text
+    marker = "checkpoints/damaged/commits/0001.json"
+    checkpoints.objects.put(marker, b'{"segm')
+    found = checkpoints.latest()
+    assert found is not None
+    assert found.segment == 0
+    assert len(checkpoints.committed()) == 2, "a torn marker commits nothing"
+    checkpoints.commit(Checkpoint(1, b"anew", {}, 0), seconds=1)
+    healed = checkpoints.latest()
+    assert healed is not None
+    assert healed.state == b"anew", "and stands in nobody's way"
 
 
 def test_an_older_epoch_is_fenced_out_and_other_bytes_for_a_segment_are_refused(stack_store: StackOutputs) -> None:
@@ -136,16 +195,32 @@ def test_the_same_choice_is_the_same_training_set_and_the_same_work(
 
 
 def test_the_parents_death_leaves_the_worker_and_a_later_run_finds_it(
-    stack_store: StackOutputs, chosen: dataset.TrainingSet, tmp_path: Path
+    stack_store: StackOutputs, chosen: dataset.TrainingSet
 ) -> None:
     launcher, checkpoints = _launcher(stack_store, chosen, "orphan")
-    handle = launcher.submit("orphan", 0, SPOT)
-    # What a dead parent leaves is the record in the store and the pid file; a new launcher has nothing else.
-    fresh = ProcessLauncher(launcher.outputs_file, launcher.home, checkpoints)
-    events = list(run(fresh, checkpoints, segments=MODEL.trainer.segments, deadline_s=3600))
-    assert events[0].detail["pid"] == handle.about["pid"], "the running worker is found, not doubled"
+    parent = subprocess.Popen([sys.executable, "-c", PARENT, str(launcher.outputs_file), "orphan"])
+    pid_file = launcher.folder / "orphan-e0.pid"
+    deadline = time.monotonic() + 60
+    while not pid_file.exists() and time.monotonic() < deadline:
+        time.sleep(0.02)
+    parent.kill()
+    parent.wait()
+    pid = json.loads(pid_file.read_text())["pid"]
+    events = list(run(launcher, checkpoints, segments=MODEL.trainer.segments, deadline_s=3600))
+    assert [event.detail["pid"] for event in events if event.kind == "started"] == [pid], "it is found, not doubled"
     assert events[-1].kind == "succeeded"
-    deadline = time.monotonic() + 5
-    while psutil.pid_exists(handle.about["pid"]) and time.monotonic() < deadline:
-        if psutil.Process(handle.about["pid"]).status() == psutil.STATUS_ZOMBIE:
-            break
+
+
+PARENT = """
+import sys
+from pathlib import Path
+from pipelines.objects import Objects
+from pipelines.training.checkpoints import Checkpoints
+from pipelines.training.process_launcher import ProcessLauncher
+from pipelines.training.supervise import run
+from stacks.outputs import StackOutputs
+
+outputs = StackOutputs.load(Path(sys.argv[1]))
+checkpoints = Checkpoints(Objects(outputs.object_store, "artifacts"), sys.argv[2])
+list(run(ProcessLauncher(Path(sys.argv[1]), outputs.state_dir, checkpoints), checkpoints, segments=8, deadline_s=3600))
+"""
