@@ -65,7 +65,10 @@ class Tables:
         )
 
     def replace(self, name: str, frame: Any, *, partition_by: list[str], predicate: str) -> int:
-        """Put `frame` in the place of the rows that `predicate` selects, as one commit; returns the new version."""
+        """Put `frame` in the place of the rows that `predicate` selects, as one commit; columns may be added.
+
+        Returns the new version.
+        """
         from deltalake import DeltaTable, write_deltalake
 
         uri, options = self.uri(name), self.options()
@@ -76,6 +79,7 @@ class Tables:
             mode="overwrite",
             partition_by=partition_by,
             predicate=predicate if existing else None,
+            schema_mode="merge",
             storage_options=options,
         )
         return DeltaTable(uri, storage_options=options).version()

@@ -86,7 +86,9 @@ def _broken_rules(model: Model, source: str, frame: "pl.DataFrame") -> dict[int,
     except pe.SchemaErrors as errors:
         for error in errors.failure_cases.iter_rows(named=True):
             column, rule, row = error.get("column"), error["check"], error.get("index")
+            if rule == "column_in_dataframe":  # what is missing stands in the case itself
+                column, rule = error["failure_case"], "no such column in the delivery"
             rows = range(frame.height) if row is None else [int(row)]
             for number in rows:
-                broken.setdefault(number, []).append(f"{column}: {rule}")
+                broken.setdefault(number, []).append(f"{column or source}: {rule}")
     return broken

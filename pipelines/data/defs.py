@@ -1,5 +1,6 @@
 """Dagster's view of the data room: a month lands, is judged at the door, and becomes features."""
 
+import json
 import os
 from collections.abc import Iterator
 from dataclasses import asdict
@@ -79,22 +80,31 @@ def build() -> dg.Definitions:
     job = dg.define_asset_job(
         "process_month",
         selection=dg.AssetSelection.groups("data", "monitoring"),
-        partitions_def=partitions,
         description="A month arrives: contract, features, and what monitoring makes of the month that was served.",
     )
 
     @dg.sensor(job=job, minimum_interval_seconds=POLL_S, default_status=dg.DefaultSensorStatus.RUNNING)
-    def landing_sensor(context: dg.SensorEvaluationContext, platform: Platform) -> Iterator[dg.RunRequest]:
-        """Start `process_month` for every delivery; a run key each, so that none runs twice."""
+    def landing_sensor(context: dg.SensorEvaluationContext, platform: Platform) -> dg.SensorResult | dg.SkipReason:
+        """Start `process_month` for every delivery not yet asked for; a run key each, so that a lost cursor runs none twice."""
         from pipelines.data import landing
 
+        asked: list[str] = json.loads(context.cursor or "[]")
+        requests = []
         for delivery in landing.deliveries(platform.bucket("data")):
             marker = f"{delivery.partition}/{delivery.number}"
-            yield dg.RunRequest(
-                run_key=marker,
-                partition_key=delivery.partition,
-                run_config={"ops": {"landed": {"config": {"delivery": delivery.number}}}},
-                tags={"spotforge/delivery": marker},
-            )
+            if marker not in asked:
+                requests.append(
+                    dg.RunRequest(
+                        run_key=marker,
+                        partition_key=delivery.partition,
+                        run_config={"ops": {"landed": {"config": {"delivery": delivery.number}}}},
+                        tags={"spotforge/delivery": marker},
+                    )
+                )
+        if not requests:
+            return dg.SkipReason("nothing new has been delivered")
+        return dg.SensorResult(
+            run_requests=requests, cursor=json.dumps([*asked, *(str(request.run_key) for request in requests)])
+        )
 
     return dg.Definitions(assets=[landed, validated, features], jobs=[job], sensors=[landing_sensor])

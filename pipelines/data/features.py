@@ -1,14 +1,11 @@
 """The feature table: a month of silver, with the month before as history, through the model's own feature function."""
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from pipelines.data.batches import NUMBER, PARTITION
 from pipelines.model import Model, view_version
 from pipelines.tables import Tables
 from stacks.errors import UserError
-
-if TYPE_CHECKING:
-    pass
 
 TABLE = "features"
 

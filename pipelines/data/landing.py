@@ -37,7 +37,11 @@ class Delivery:
 
 
 def deliver(objects: Objects, partition: str, frames: "Mapping[str, pl.DataFrame]") -> Delivery:
-    """Write a month's frames and then its marker, as the next delivery. An interrupted call leaves nothing visible."""
+    """Write a month's frames and then its marker, as the next delivery. An interrupted call leaves nothing visible.
+
+    Nothing is ever overwritten: of two senders at once each gets a number of its own, and a second try after a kill goes on
+    with what is there, or takes the next number.
+    """
     taken = [delivery.number for delivery in deliveries(objects, partition)]
     number = max(taken, default=0) + 1
     while True:
@@ -47,14 +51,27 @@ def deliver(objects: Objects, partition: str, frames: "Mapping[str, pl.DataFrame
             buffer = io.BytesIO()
             frame.write_parquet(buffer)
             body = buffer.getvalue()
-            objects.put(f"{delivery.prefix}/{name}.parquet", body)
+            if not _placed(objects, f"{delivery.prefix}/{name}.parquet", body):
+                break
             sources[name] = {"rows": frame.height, "sha256": hashlib.sha256(body).hexdigest()}
+        if len(sources) < len(frames):
+            number += 1
+            continue
         try:
             objects.put_new(delivery.marker, json.dumps({"sources": sources}).encode())
         except ObjectExists:
             number += 1
         else:
             return delivery
+
+
+def _placed(objects: Objects, key: str, body: bytes) -> bool:
+    """Whether `key` now holds `body`; False when it holds something else."""
+    try:
+        objects.put_new(key, body)
+    except ObjectExists:
+        return objects.get(key) == body
+    return True
 
 
 def deliveries(objects: Objects, partition: str | None = None) -> list[Delivery]:

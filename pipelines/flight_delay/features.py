@@ -6,7 +6,7 @@ The same function makes training rows and live requests, so the two cannot drift
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
-from pipelines.flight_delay.schema import FEATURES, LATE_MIN
+from pipelines.flight_delay.schema import FEATURES, LATE_MIN, WEATHER
 from pipelines.flight_delay.sources import ZONE
 
 if TYPE_CHECKING:
@@ -29,10 +29,8 @@ def build_features(sources: "Mapping[str, pl.DataFrame]") -> "pl.DataFrame":
 
     flights = sources["flights"].unique(subset="flight_id", keep="first").sort("sched_dep", "flight_id")
     minute = pl.duration(minutes=1)
-    # A departure is known when the plane has left; an arrival when it has landed.
     flights = flights.with_columns(
         departed=pl.col("sched_dep") + pl.col("dep_delay") * minute,
-        landed=pl.col("sched_dep") + (pl.col("dep_delay") + pl.col("air_time") + TAXI_MIN) * minute,
         planned_min=_planned(),
     )
     rows = _with_weather(flights, sources["weather"])
@@ -46,17 +44,12 @@ def build_features(sources: "Mapping[str, pl.DataFrame]") -> "pl.DataFrame":
             hour=(local.dt.hour() + local.dt.minute() / 60).cast(pl.Float64),
             weekday=local.dt.weekday().cast(pl.Float64),
             event_time=pl.col("sched_dep"),
-            label=(pl.col("arr_delay") >= LATE_MIN).cast(pl.Float64),
-            label_time=pl.col("landed"),
+            label=pl.when(pl.col("arrived").is_not_null()).then((pl.col("arr_delay") >= LATE_MIN).cast(pl.Float64)),
+            label_time=pl.col("arrived"),
         )
-        .with_columns(label=pl.when(pl.col("label_time").is_null()).then(None).otherwise(pl.col("label")))
         .select("flight_id", "event_time", "label", "label_time", *(feature.name for feature in FEATURES))
         .sort("event_time", "flight_id")
     )
-
-
-TAXI_MIN = 30.0
-"""Taxi-out and taxi-in together, generously: an outcome is known no earlier than it could be."""
 
 
 def _planned() -> "pl.Expr":
@@ -71,9 +64,8 @@ def _planned() -> "pl.Expr":
 def _with_weather(rows: "pl.DataFrame", weather: "pl.DataFrame") -> "pl.DataFrame":
     import polars as pl
 
-    names = ("temp", "dewp", "humid", "wind_speed", "precip", "visib", "pressure")
     # `observed` is the start of the hour; its reading is out when the hour is over.
-    known = weather.select("origin", *names, out=pl.col("observed") + pl.duration(hours=1)).sort("out")
+    known = weather.select("origin", *WEATHER, out=pl.col("observed") + pl.duration(hours=1)).sort("out")
     return rows.join_asof(
         known,
         left_on="sched_dep",
@@ -88,7 +80,8 @@ def _with_weather(rows: "pl.DataFrame", weather: "pl.DataFrame") -> "pl.DataFram
 def _with_plane(rows: "pl.DataFrame", planes: "pl.DataFrame") -> "pl.DataFrame":
     import polars as pl
 
-    return rows.join(planes, on="tailnum", how="left", maintain_order="left").with_columns(
+    register = planes.unique(subset="tailnum", keep="last", maintain_order=True)  # an entry that changed: the newer one
+    return rows.join(register, on="tailnum", how="left", maintain_order="left").with_columns(
         plane_age=(pl.col("sched_dep").dt.year() - pl.col("built")).cast(pl.Float64)
     )
 
@@ -116,12 +109,12 @@ def _with_state(rows: "pl.DataFrame", flights: "pl.DataFrame", *, by: str, name:
 
 
 def _with_inbound(rows: "pl.DataFrame", flights: "pl.DataFrame") -> "pl.DataFrame":
-    """Arrival delay of the same aircraft's last landing that was known before this schedule, within a day."""
+    """Arrival delay of the same aircraft's last flight that was at its gate before this schedule, within a day."""
     import polars as pl
 
     landed = (
-        flights.filter(pl.col("landed").is_not_null() & pl.col("tailnum").is_not_null())
-        .select("tailnum", inbound="landed", plane_delay="arr_delay")
+        flights.filter(pl.col("arrived").is_not_null() & pl.col("tailnum").is_not_null())
+        .select("tailnum", inbound="arrived", plane_delay="arr_delay")
         .sort("inbound")
     )
     return rows.join_asof(

@@ -3,15 +3,18 @@
 Bounds are physical or operational limits, not percentiles of this year: a season must not look like a fault.
 """
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from pipelines.model import Feature
 
 if TYPE_CHECKING:
     import pandera.polars as pa
+    import polars as pl
 
 CARRIERS = ("9E", "AA", "AS", "B6", "DL", "EV", "F9", "FL", "HA", "MQ", "OO", "UA", "US", "VX", "WN", "YV")
 ORIGINS = ("EWR", "JFK", "LGA")
+WEATHER = ("temp", "dewp", "humid", "wind_speed", "precip", "visib", "pressure")
+MINUTES = 60
 LATE_MIN = 15.0
 """A flight is late that arrives 15 minutes after schedule or more, as the US Bureau of Transportation Statistics counts."""
 
@@ -45,39 +48,62 @@ FEATURES = (
 
 
 def contract(source: str) -> "pa.DataFrameSchema":
-    """The pandera contract of one source's rows; batch rules (counts, duplicates) are the data room's."""
+    """The pandera contract of one source's rows, every column that the features read; batch rules are the data room's."""
     import pandera.polars as pa
     import polars as pl
 
     def number(low: float, high: float, *, nullable: bool = False) -> "pa.Column":
         return pa.Column(pl.Float64, pa.Check.in_range(low, high), nullable=nullable)
 
+    def bounded(name: str) -> "pa.Column":
+        feature = next(feature for feature in FEATURES if feature.name == name)
+        return pa.Column(pl.Float64, pa.Check.in_range(feature.low, feature.high), nullable=True)
+
+    clock = pa.Column(pl.Int64, [pa.Check.in_range(0, 2359), pa.Check(_is_clock, name="a time of day as HHMM")])
+    instant = pl.Datetime("us", "UTC")
     if source == "flights":
         return pa.DataFrameSchema(
             {
                 "flight_id": pa.Column(pl.String),
-                "sched_dep": pa.Column(pl.Datetime("us", "UTC")),
+                "sched_dep": pa.Column(instant),
+                "arrived": pa.Column(instant, nullable=True),
                 "month": pa.Column(pl.Int64, pa.Check.in_range(1, 12)),
                 "carrier": pa.Column(pl.String, pa.Check.isin(list(CARRIERS))),
                 "origin": pa.Column(pl.String, pa.Check.isin(list(ORIGINS))),
                 "tailnum": pa.Column(pl.String, nullable=True),
                 # 17 mi is the one EWR-LGA ferry flight of 2013; anything under 10 is a fault.
                 "distance": number(10, 6000),
-                "sched_dep_time": pa.Column(pl.Int64, pa.Check.in_range(0, 2359)),
+                "sched_dep_time": clock,
+                "sched_arr_time": clock,
                 "dep_delay": number(-60, 2880, nullable=True),
                 "arr_delay": number(-120, 2880, nullable=True),
-            }
+            },
+            checks=pa.Check(_arrives_later, name="arrives after it left"),
         )
     if source == "weather":
         return pa.DataFrameSchema(
             {
                 "origin": pa.Column(pl.String, pa.Check.isin(list(ORIGINS))),
-                "observed": pa.Column(pl.Datetime("us", "UTC")),
-                "temp": number(-40, 130, nullable=True),
-                "humid": number(0, 100, nullable=True),
-                # 2013-02-12 03:00 has 1,048 mph at EWR in the source: a real fault, quarantined by this bound.
-                "wind_speed": number(0, 120, nullable=True),
-                "visib": number(0, 10, nullable=True),
+                "observed": pa.Column(instant),
+                # 2013-02-12 03:00 has 1,048 mph at EWR in the source: a real fault, quarantined by the bound.
+                **{name: bounded(name) for name in WEATHER},
             }
         )
-    return pa.DataFrameSchema({"tailnum": pa.Column(pl.String), "seats": number(1, 500, nullable=True)})
+    return pa.DataFrameSchema(
+        {"tailnum": pa.Column(pl.String), "built": number(1930, 2030, nullable=True), "seats": bounded("seats")}
+    )
+
+
+def _arrives_later(data: Any) -> "pl.LazyFrame":
+    import polars as pl
+
+    left = pl.col("sched_dep") + pl.col("dep_delay") * pl.duration(minutes=1)
+    frame: pl.LazyFrame = data.lazyframe
+    return frame.select((pl.col("arrived") > left).fill_null(True))
+
+
+def _is_clock(data: Any) -> "pl.LazyFrame":
+    import polars as pl
+
+    frame: pl.LazyFrame = data.lazyframe
+    return frame.select(pl.col(data.key) % 100 < MINUTES)

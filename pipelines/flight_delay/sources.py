@@ -11,6 +11,8 @@ if TYPE_CHECKING:
     import polars as pl
 
 ZONE = "America/New_York"
+# The package's register of airports lacks these four; all keep Atlantic time.
+CARIBBEAN = dict.fromkeys(("BQN", "PSE", "SJU", "STT"), "America/Puerto_Rico")
 SOURCES = ("flights", "weather", "planes")
 
 
@@ -59,14 +61,35 @@ def _flights() -> "pl.DataFrame":
         pl.col("sched_dep_time").cast(pl.String).str.zfill(4),
     )
     return (
-        raw.with_columns(sched_dep=scheduled.dt.cast_time_unit("us"), flight_id=identity)
+        _with_arrival(raw.with_columns(sched_dep=scheduled.dt.cast_time_unit("us"), flight_id=identity))
         .select(
             "flight_id", "sched_dep", "month", "carrier", "flight", "tailnum", "origin", "dest", "distance",
-            "sched_dep_time", "sched_arr_time", "dep_delay", "arr_delay", "air_time",
+            "sched_dep_time", "sched_arr_time", "dep_delay", "arr_delay", "air_time", "arrived",
         )
         .with_columns(pl.col("dep_delay", "arr_delay", "distance", "air_time").cast(pl.Float64))
         .sort("sched_dep", "flight_id")
     )  # fmt: skip
+
+
+def _with_arrival(flights: "pl.DataFrame") -> "pl.DataFrame":
+    """`arrived`: when the plane was at its gate (UTC). The files have it as clock time at the destination, without a date."""
+    import polars as pl
+
+    airports = pl.read_csv(_path("airports.csv"), null_values=["NA", "\\N"], columns=["faa", "tzone"])
+    zones = dict(airports.iter_rows()) | CARIBBEAN
+    flights = flights.with_columns(
+        zone=pl.col("dest").replace_strict(zones), left=pl.col("sched_dep") + pl.col("dep_delay") * pl.duration(minutes=1)
+    )
+    clock = pl.lit(None, dtype=pl.Int64)
+    for zone in flights["zone"].unique().sort():
+        there = pl.col("left").dt.convert_time_zone(zone)
+        minutes = there.dt.hour().cast(pl.Int64) * 60 + there.dt.minute()
+        clock = pl.when(pl.col("zone") == zone).then(minutes).otherwise(clock)
+    flown = (pl.col("arr_time") // 100 * 60 + pl.col("arr_time") % 100 - clock) % 1440
+    # A diverted flight has a clock time but never arrived where it was due.
+    return flights.with_columns(
+        arrived=pl.when(pl.col("arr_delay").is_not_null()).then(pl.col("left") + flown * pl.duration(minutes=1))
+    )
 
 
 @cache
@@ -74,13 +97,10 @@ def _weather() -> "pl.DataFrame":
     import polars as pl
 
     raw = pl.read_csv(_path("weather.csv"), null_values=["NA", ""], infer_schema_length=20000)
-    observed = (
-        pl.datetime("year", "month", "day", "hour")
-        .dt.replace_time_zone(ZONE, ambiguous="earliest", non_existent="null")
-        .dt.convert_time_zone("UTC")
-    )
+    # Not from the local hour: 1 o'clock comes twice when summer time ends.
+    observed = pl.col("time_hour").str.to_datetime("%Y-%m-%dT%H:%M:%SZ", time_unit="us", time_zone="UTC")
     numbers = ("temp", "dewp", "humid", "wind_speed", "precip", "pressure", "visib")
-    return raw.with_columns(observed=observed.dt.cast_time_unit("us")).select(
+    return raw.with_columns(observed=observed).select(
         "origin", "observed", "month", *(pl.col(name).cast(pl.Float64) for name in numbers)
     )
 

@@ -7,13 +7,15 @@ import numpy as np
 import polars as pl
 import pytest
 import xgboost
+from hypothesis import assume, given, settings
+from hypothesis import strategies as st
 
 from pipelines.flight_delay.fit import BoostedTrees
 from pipelines.flight_delay.model import MODEL
 from pipelines.model import TrainingData, encode
 from pipelines.training.evaluation import score
 
-CUT = datetime(2013, 1, 10, 17, 0, tzinfo=UTC)
+JANUARY = datetime(2013, 1, 1, 5, 0, tzinfo=UTC)
 
 
 @pytest.fixture(scope="module")
@@ -32,29 +34,54 @@ def test_a_row_comes_out_for_every_flight_with_every_feature(sources: dict[str, 
     assert set(feature.name for feature in MODEL.features) <= set(frame.columns)
 
 
-def test_nothing_after_a_moment_changes_a_feature_at_or_before_it(
-    sources: dict[str, pl.DataFrame], frame: pl.DataFrame
-) -> None:
-    late = pl.col("sched_dep") + pl.col("dep_delay").fill_null(0) * pl.duration(minutes=1) >= CUT
-    other = pl.col("observed") + pl.duration(hours=1) > CUT
-    changed = sources | {
-        "flights": sources["flights"].with_columns(
-            pl.when(late).then(pl.col("dep_delay") + 500).otherwise(pl.col("dep_delay")).alias("dep_delay"),
-            pl.when(late).then(pl.col("arr_delay") + 500).otherwise(pl.col("arr_delay")).alias("arr_delay"),
+def _known_at(sources: dict[str, pl.DataFrame], moment: datetime) -> dict[str, pl.DataFrame]:
+    """The sources as a caller had them at `moment`: schedules in full, of everything else only what had happened."""
+    flights = sources["flights"]
+    left = pl.col("sched_dep") + pl.col("dep_delay") * pl.duration(minutes=1) <= moment
+    there = pl.col("arrived") <= moment
+    return sources | {
+        "flights": flights.with_columns(
+            pl.when(left).then(pl.col("dep_delay")).alias("dep_delay"),
+            *(pl.when(there).then(pl.col(name)).alias(name) for name in ("arr_delay", "air_time", "arrived")),
         ),
-        "weather": sources["weather"].with_columns(pl.when(other).then(99.0).otherwise(pl.col("temp")).alias("temp")),
+        "weather": sources["weather"].filter(pl.col("observed") + pl.duration(hours=1) <= moment),
     }
+
+
+@settings(max_examples=12, deadline=None)
+@given(minutes=st.integers(0, 31 * 24 * 60))
+def test_features_are_the_same_from_what_was_known_at_their_moment(
+    sources: dict[str, pl.DataFrame], frame: pl.DataFrame, minutes: int
+) -> None:
+    moment = JANUARY + timedelta(minutes=minutes)
+    # The flights of the hour before, asked at the last of their own moments.
+    asked = frame.filter(pl.col("event_time").is_between(moment - timedelta(hours=1), moment))
+    assume(not asked.is_empty())
+    last = asked["event_time"].max()
+    assert isinstance(last, datetime)
     names = ["flight_id", *(feature.name for feature in MODEL.features)]
-    before = frame.filter(pl.col("event_time") <= CUT).select(names)
-    after = MODEL.build_features(changed).filter(pl.col("event_time") <= CUT).select(names)
-    assert before.equals(after), "a feature saw the future"
-    assert not frame.select(names).equals(MODEL.build_features(changed).select(names)), "the change must be visible later"
+    then = MODEL.build_features(_known_at(sources, last)).filter(pl.col("event_time") == last).select(names)
+    assert then.equals(frame.filter(pl.col("event_time") == last).select(names)), f"a feature at {last} needed the future"
 
 
-def test_a_flights_own_outcome_is_known_only_after_it_could_have_landed(frame: pl.DataFrame) -> None:
-    known = frame.filter(pl.col("label").is_not_null())
-    early = known.filter(pl.col("label_time") - pl.col("event_time") < timedelta(minutes=10))
-    assert early.is_empty(), early
+def test_what_became_known_an_hour_before_does_change_features(sources: dict[str, pl.DataFrame], frame: pl.DataFrame) -> None:
+    moment = JANUARY + timedelta(days=9, hours=17)
+    ignorant = MODEL.build_features(_known_at(sources, moment - timedelta(hours=3)))
+    names = ["flight_id", "temp", "origin_delay", "carrier_delay", "plane_delay"]
+    now = pl.col("event_time").is_between(moment - timedelta(minutes=30), moment)
+    for name in names[1:]:
+        assert not ignorant.filter(now)[name].equals(frame.filter(now)[name]), f"{name} would tell nothing of the day"
+
+
+def test_an_outcome_is_known_when_the_plane_is_at_its_gate(sources: dict[str, pl.DataFrame], frame: pl.DataFrame) -> None:
+    flown = sources["flights"].filter(pl.col("air_time").is_not_null())
+    taxi = (pl.col("arrived") - pl.col("sched_dep")).dt.total_minutes() - pl.col("dep_delay") - pl.col("air_time")
+    minutes = flown.select(taxi=taxi)["taxi"]
+    # Time zones, summer time and midnight are right, or taxiing would be negative or last for hours.
+    assert minutes.is_between(1, 300).all(), minutes.describe()
+    assert frame.filter(pl.col("label").is_null() != pl.col("label_time").is_null()).is_empty()
+    late = frame.join(flown, on="flight_id").filter((pl.col("arr_delay") >= 15) != (pl.col("label") == 1))
+    assert late.is_empty(), "late is 15 minutes or more at the gate"
 
 
 def _data(frame: pl.DataFrame) -> TrainingData:
