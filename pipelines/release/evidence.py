@@ -4,6 +4,7 @@ Each look reads only the files that were added since the last one. What the rows
 """
 
 import io
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
@@ -21,6 +22,10 @@ PREDICTIONS, LABELS = "predictions", "labels"
 SLACK = timedelta(seconds=30)
 
 
+# A file takes some milliseconds of waiting for the store; a controller that comes back has a hundred to catch up with.
+READERS = 8
+
+
 @dataclass
 class Feed:
     """New rows of one Delta table, each file once. Only files that were written after `since`."""
@@ -29,9 +34,14 @@ class Feed:
     name: str
     since: datetime
     columns: tuple[str, ...]
+    _objects: Objects = field(init=False)
     _table: "DeltaTable | None" = None
     _version: int = -1
     _seen: set[str] = field(default_factory=set)
+
+    def __post_init__(self) -> None:
+        store = self.tables.outputs.object_store
+        self._objects = Objects(store, store.buckets.data)
 
     def read(self, releases: frozenset[str] | None = None) -> "pl.DataFrame | None":
         """Rows of the files added since the last read (of these releases' partitions); None when there is nothing new."""
@@ -43,13 +53,14 @@ class Feed:
         new = actions.filter(~pl.col("path").is_in(self._seen), pl.col("modification_time") >= self.since - SLACK)
         if releases is not None:
             new = new.filter(pl.col("partition.release").is_in(list(releases)))
-        frames = []
-        for row in new.sort("modification_time", "path").iter_rows(named=True):
-            frame = self._file(row["path"])
-            if frame is not None and releases is not None:
-                frame = frame.with_columns(release=pl.lit(row["partition.release"]))
-            if frame is not None:
-                frames.append(frame)
+        rows = new.sort("modification_time", "path").to_dicts()
+        with ThreadPoolExecutor(READERS) as pool:
+            read = list(pool.map(self._file, [row["path"] for row in rows]))
+        frames = [
+            frame if releases is None else frame.with_columns(release=pl.lit(row["partition.release"]))
+            for row, frame in zip(rows, read, strict=True)
+            if frame is not None
+        ]
         # Only now, when all of it was read: what fails half-way is read again.
         self._seen = set(actions["path"])
         self._version = self._table.version() if self._table else -1
@@ -80,9 +91,8 @@ class Feed:
     def _file(self, path: str) -> "pl.DataFrame | None":
         import polars as pl
 
-        store = self.tables.outputs.object_store
         try:
-            body = Objects(store, store.buckets.data).get(f"tables/{self.name}/{path}")
+            body = self._objects.get(f"tables/{self.name}/{path}")
         except ObjectMissing:
             return None  # compacted away since; its rows are in another file
         return pl.read_parquet(io.BytesIO(body), columns=list(self.columns))

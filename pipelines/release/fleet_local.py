@@ -22,7 +22,6 @@ PREFIX = "serving-"
 AGAIN_S = 10.0
 # The server drains for at most 1 s and writes its log for at most 3 s.
 STOP_S = 6
-_DEAD = {"FATAL", "EXITED", "STOPPED", "UNKNOWN"}
 
 
 @dataclass
@@ -47,11 +46,10 @@ class LocalFleet:
         ready = []
         for name in _programs(release):
             state = states.get(name)
-            if state is not None and state.state in _DEAD:
+            if state is not None and state.dead:
                 self._revive(name, release, python, state)
             port = self._port(name)
-            if state is None or state.state not in _DEAD:
-                self._supervisor.ensure(self._program(name, release, python, port))
+            self._supervisor.ensure(self._program(name, release, python, port))
             endpoint = Endpoint(ports.HOST, port)
             if gates.ready(endpoint, release.id):
                 ready.append(endpoint)

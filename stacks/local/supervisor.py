@@ -10,8 +10,8 @@ import shlex
 import subprocess
 import sys
 import tempfile
-from collections.abc import Mapping
-from contextlib import suppress
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -21,6 +21,7 @@ from stacks.local import paths
 
 START_S = 10.0
 _RUNNING = {"STARTING", "RUNNING", "BACKOFF"}
+_DEAD = {"FATAL", "EXITED", "STOPPED", "UNKNOWN"}
 _FOREIGN = ("AWS_", "MLFLOW_", "DAGSTER_")
 Ensured = Literal["kept", "started", "restarted"]
 
@@ -76,6 +77,11 @@ class ProgramState:
     @property
     def running(self) -> bool:
         return self.state == "RUNNING"
+
+    @property
+    def dead(self) -> bool:
+        """It ended and nobody will start it by itself. One that was just added is STOPPED, too, until it is first started."""
+        return self.state in _DEAD and self.since > 0
 
 
 @dataclass(frozen=True)
@@ -140,8 +146,6 @@ class Supervisor:
 
     def ensure(self, program: Program) -> Ensured:
         """Have `program` running as defined: started if absent, restarted if its definition changed. Idempotent."""
-        from xmlrpc.client import Fault
-
         path = self._folder / "programs" / f"{program.name}.conf"
         wanted = program.render(self.home)
         known = path.read_text() if path.exists() else None
@@ -155,16 +159,14 @@ class Supervisor:
         if current is not None and known == wanted:
             if current.state in _RUNNING:
                 return "kept"
-            rpc.startProcess(program.name, False)
+            with _unless("ALREADY_STARTED"):
+                rpc.startProcess(program.name, False)
             return "started"
         rpc.reloadConfig()
         if current is not None:
             self._stop(program.name)
-        try:
+        with _unless("ALREADY_ADDED"):
             rpc.addProcessGroup(program.name)
-        except Fault as fault:
-            if "ALREADY_ADDED" not in fault.faultString:
-                raise
         return "started" if current is None else "restarted"
 
     def remove(self, name: str) -> None:
@@ -206,15 +208,11 @@ class Supervisor:
         rpc.shutdown()
 
     def _stop(self, name: str) -> None:
-        from xmlrpc.client import Fault
-
         rpc = self._rpc()
-        for method, arguments in (("stopProcessGroup", (name, True)), ("removeProcessGroup", (name,))):
-            try:
-                getattr(rpc, method)(*arguments)
-            except Fault as fault:
-                if "BAD_NAME" not in fault.faultString:
-                    raise
+        with _unless("BAD_NAME"):
+            rpc.stopProcessGroup(name, True)
+        with _unless("BAD_NAME"):
+            rpc.removeProcessGroup(name)
 
     @property
     def _folder(self) -> Path:
@@ -255,6 +253,18 @@ class _Calls:
                 self.transport.close()
 
         return call
+
+
+@contextmanager
+def _unless(expected: str) -> Iterator[None]:
+    """A call that supervisord may refuse with `expected`: somebody else has done it already."""
+    from xmlrpc.client import Fault
+
+    try:
+        yield
+    except Fault as fault:
+        if expected not in fault.faultString:
+            raise
 
 
 def inherited() -> dict[str, str]:

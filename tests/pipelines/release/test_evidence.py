@@ -16,10 +16,9 @@ from stacks.outputs import StackOutputs
 P, C = "r0001-aaaaaaaa", "r0002-bbbbbbbb"
 START = datetime(2013, 5, 1, tzinfo=UTC)
 LAG = timedelta(hours=3)
-SCHEMA: dict[str, Any] = {
-    "request_id": pl.String, "event_time": pl.Datetime("us", "UTC"), "served_at": pl.Datetime("us", "UTC"), "release": pl.String,
-    "arm": pl.String, "prediction": pl.Float64,
-}  # fmt: skip
+MOMENT = pl.Datetime("us", "UTC")
+SCHEMA: dict[str, Any] = {"request_id": pl.String, "event_time": MOMENT, "served_at": MOMENT, "release": pl.String}
+SCHEMA |= {"arm": pl.String, "prediction": pl.Float64}
 LABELS: dict[str, Any] = {"request_id": pl.String, "label": pl.Float64, "known_at": pl.Datetime("us", "UTC")}
 
 
@@ -31,7 +30,9 @@ def pairs(block_pairs: int = 20) -> Pairs:
     return Pairs(brier, block_pairs, LAG)
 
 
-def stream(hours: int, a_hour: int = 40, *, worse: float = 0.0, seed: int = 3) -> tuple[pl.DataFrame, pl.DataFrame, pl.DataFrame]:
+def stream(
+    hours: int, a_hour: int = 40, *, worse: float = 0.0, seed: int = 3
+) -> tuple[pl.DataFrame, pl.DataFrame, pl.DataFrame]:
     """Live answers of P, shadow answers of C, and labels known three hours after their request."""
     rng = np.random.default_rng(seed)
     number = hours * a_hour
