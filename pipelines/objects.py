@@ -76,7 +76,7 @@ class Objects:
             more = {"ContinuationToken": page["NextContinuationToken"]}
 
     def versions(self, prefix: str = "") -> dict[str, int]:
-        """How many versions and delete markers the bucket holds of each key under `prefix`; 1 each where it is not versioned."""
+        """Versions and delete markers that the bucket holds of each key under `prefix`; 1 each where it is not versioned."""
         found: dict[str, int] = {}
         more: dict[str, Any] = {}
         while True:

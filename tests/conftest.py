@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from stacks.local import stack
+from stacks.local.parts import PARTS
 from stacks.local.ports import free_base
 from stacks.outputs import StackOutputs
 
@@ -19,7 +20,7 @@ def stack_store(tmp_path_factory: pytest.TempPathFactory) -> Iterator[StackOutpu
 @pytest.fixture(scope="session")
 def local_stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[StackOutputs]:
     """The whole local stack, every part ready."""
-    yield from _running(tmp_path_factory.mktemp("stack"), stack.PARTS)
+    yield from _running(tmp_path_factory.mktemp("stack"), PARTS)
 
 
 def _running(home: Path, parts: tuple[str, ...]) -> Iterator[StackOutputs]:

@@ -22,6 +22,8 @@ class TrainingConfig(dg.Config):
     reason: str = "started by hand"
     decision: str = ""
     """Id of the retraining decision that asked for it."""
+    deadline_minutes: float = 60
+    """When the training should be done: as long as that is safe it stays on spot capacity, then it moves to on-demand."""
 
 
 @dg.asset(group_name="training")
@@ -34,7 +36,8 @@ def training_set(config: TrainingConfig, platform: Platform) -> dg.Output[dict[s
     split: Literal["days", "random"] = "random" if config.split == "random" else "days"
     chosen = dataset.choose(platform.model, platform.tables, config.partitions, split)
     dataset.save(platform.bucket("artifacts"), chosen)
-    record = {**asdict(chosen), "kind": config.kind, "reason": config.reason, "decision": config.decision}
+    asked = {name: getattr(config, name) for name in ("kind", "reason", "decision", "deadline_minutes")}
+    record = {**asdict(chosen), **asked}
     return dg.Output(record, metadata=shown(record))
 
 
@@ -51,7 +54,7 @@ def trained_model(
         record = work.fit_baseline(objects, model, platform.tables, chosen)
         return dg.Output(record, metadata=shown(record))
     events = []
-    for event in work.train(platform.outputs, objects, model, chosen):
+    for event in work.train(platform.outputs, objects, model, chosen, deadline_s=training_set["deadline_minutes"] * 60):
         context.log.info(f"{event.kind}: {event.detail}")
         # The timeline of the asset in the UI, as it happens and also if the run dies.
         context.log_event(

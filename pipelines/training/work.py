@@ -104,6 +104,8 @@ def register(
     outputs: StackOutputs, model: Model, training_set: Record, trained: Record, judged: Record, packaged: Record
 ) -> Record:
     """Log the training to MLflow and register the package."""
+    from pipelines.release.assemble import git_sha
+
     objects = Objects(outputs.object_store, outputs.object_store.buckets.artifacts)
     found = registry.register(
         outputs.tracking.uri,
@@ -119,6 +121,7 @@ def register(
             "spotforge.partitions": ",".join(training_set["partitions"]),
             "spotforge.kind": training_set["kind"],
             "spotforge.reason": training_set["reason"],
+            "spotforge.git_sha": git_sha(),
             "spotforge.preemptions": str(trained["preemptions"]),
         },
     )

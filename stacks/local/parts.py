@@ -17,11 +17,6 @@ from stacks.outputs import StackOutputs
 
 PARTS = ("seaweedfs", "mlflow", "code-location", "dagster-webserver", "dagster-daemon", "envoy", "release-controller")
 BIN = Path(sys.executable).parent
-# Dagster evaluates sensors every 5 s whatever their minimum interval, and has no setting for it. The loop has seven sensors
-# in a row for each month; at 5 s each they would take most of the demo's five minutes.
-DAEMON = (
-    "import dagster._daemon.sensor as sensor; sensor.MIN_INTERVAL_LOOP_TIME = 1; from dagster._daemon.cli import main; main()"
-)
 
 
 @dataclass(frozen=True)
@@ -96,13 +91,13 @@ def build(home: Path, ports: Ports, outputs: StackOutputs) -> dict[str, Part]:
         ),
         part(
             "dagster-webserver",
-            [*python, "dagster_webserver", "--host", HOST, "--port", str(ports.dagster), *grpc],
+            [*python, "pipelines.local_dagster", "webserver", "--host", HOST, "--port", str(ports.dagster), *grpc],
             dagster,
             lambda: probes.http(f"{dagster}/server_info"),
         ),
         part(
             "dagster-daemon",
-            [sys.executable, "-c", DAEMON, "run", *grpc],
+            [*python, "pipelines.local_dagster", "daemon", "run", *grpc],
             "-",
             lambda: probes.daemons_healthy(dagster),
         ),
