@@ -53,7 +53,7 @@ def main() -> None:
     else:
         from dagster_webserver import cli as webserver
 
-        webserver.main()
+        webserver.main()  # type: ignore[no-untyped-call] - its own
 
 
 if __name__ == "__main__":

@@ -56,6 +56,7 @@ class Scene:
     act: int = 0
     seen_records: int = 0
     month_rows: list[dict[str, Any]] = field(default_factory=list)
+    bad_release: str | None = None
     reclaimed_training: list[dict[str, Any]] = field(default_factory=list)
 
     def __post_init__(self) -> None:
@@ -65,7 +66,7 @@ class Scene:
         self.data, self.artifacts, self.ledger_bucket = (
             Objects(store, b) for b in (buckets.data, buckets.artifacts, buckets.ledger)
         )
-        self.ledger = Ledger(self.ledger_bucket)
+        self.ledger = Ledger.of(self.outputs)
         self.dagster = Dagster(self.outputs.orchestration.url)
         self.world = World(self.model, self.tables, self.outputs.gateway.url)
 

@@ -5,8 +5,9 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
-from cli.demo import acts
+from cli.demo import acts, months
 from cli.demo.scene import Scene
+from stacks.errors import UserError
 
 
 def play(
@@ -36,7 +37,7 @@ def play(
         acts.training_survives(scene)
         scene.open_act(5, "Judged, packaged, scored where it will serve, registered")
         acts.model_is_judged(scene)
-        acts.months_go_by(scene, last=last, faulty=faulty, bad=bad)
+        months.months_go_by(scene, last=last, faulty=faulty, bad=bad)
         _finale(scene, report)
     finally:
         scene.world.stop()
@@ -52,15 +53,18 @@ def _finale(scene: Scene, report: Path) -> None:
         table.add_row(row["month"], f"{row['requests']:,}", str(row["failed"]), row["cause"], row["action"], row["production"])
     scene.console.print()
     scene.console.print(table)
-    caught = acts.bad_release_was_caught(scene)
-    if caught:
-        scene.console.print(f"The bad release {caught[0]} was caught in canary and rolled back, code and model together.")
-    finding = scene.ledger.verify()
-    verdict = "whole" if not finding.problems else f"BROKEN: {finding.problems[0]}"
-    scene.console.print(
-        f"Ledger: {finding.records} records, {verdict}. {scene.world.tally.sent:,} requests, {scene.world.tally.failed} failed."
-    )
     path = writer.write(scene, report)
-    outputs = scene.outputs
-    scene.console.print(f"Report: {path}")
-    scene.console.print(f"Dagster {outputs.orchestration.url}   MLflow {outputs.tracking.uri}   gateway {outputs.gateway.url}")
+    outputs, tally = scene.outputs, scene.world.tally
+    finding = scene.ledger.verify()
+    scene.console.print(f"Ledger: {finding.records} records. {tally.sent:,} requests, {tally.failed} failed.")
+    scene.console.print(f"Report: {path}", soft_wrap=True)
+    uis = f"Dagster {outputs.orchestration.url}   MLflow {outputs.tracking.uri}   gateway {outputs.gateway.url}"
+    scene.console.print(uis, soft_wrap=True)
+    if finding.problems:
+        raise UserError(f"the ledger does not hold: {finding.problems[0]}", "See `spotforge release verify`.")
+    if tally.failed:
+        raise UserError(f"{tally.failed} requests failed, such as: {tally.failures[0]}", "See `spotforge logs envoy`.")
+    caught = months.bad_release_was_caught(scene)
+    if caught is None:
+        raise UserError("the bad release was not rolled back", "See `spotforge release history`.")
+    scene.console.print(f"The bad release {caught} was caught in canary and rolled back, code and model together.")

@@ -6,9 +6,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from stacks.errors import UserError
+from stacks.local.configuration import LOCATION
 
 _RUNS = """query($job: String, $limit: Int) { runsOrError(filter: {pipelineName: $job}, limit: $limit) { ... on Runs { results {
-  runId jobName status creationTime startTime endTime tags { key value } } } } }"""
+  runId jobName status creationTime startTime endTime tags { key value } } } ... on Error { message } } }"""
 _LAUNCH = """mutation($params: ExecutionParams!) { launchRun(executionParams: $params) { __typename
   ... on LaunchRunSuccess { run { runId } } ... on PythonError { message }
   ... on RunConfigValidationInvalid { errors { message } } } }"""
@@ -40,7 +41,9 @@ class Dagster:
 
     def runs(self, job: str | None = None, limit: int = 50) -> list[Run]:
         """The newest runs first."""
-        rows = self._ask(_RUNS, {"job": job, "limit": limit})["runsOrError"]["results"]
+        found = self._ask(_RUNS, {"job": job, "limit": limit})["runsOrError"]
+        if "results" not in found:
+            raise UserError(f"Dagster: {found['message'][:300]}", "See `spotforge logs dagster-webserver`.")
         return [
             Run(
                 row["runId"],
@@ -50,12 +53,12 @@ class Dagster:
                 row["startTime"],
                 row["endTime"],
             )
-            for row in rows
+            for row in found["results"]
         ]
 
     def launch(self, job: str, config: dict[str, Any]) -> str:
         """Start a job with a run configuration, as the launchpad does; returns the run's id."""
-        selector = {"repositoryLocationName": "spotforge", "repositoryName": "__repository__", "pipelineName": job}
+        selector = {"repositoryLocationName": LOCATION, "repositoryName": "__repository__", "pipelineName": job}
         params = {"selector": selector, "runConfigData": json.dumps(config), "mode": "default"}
         answer = self._ask(_LAUNCH, {"params": params})["launchRun"]
         if answer["__typename"] != "LaunchRunSuccess":
@@ -82,6 +85,8 @@ class Dagster:
                 body = json.loads(answer.read())
         except OSError as error:
             raise UserError(f"Dagster at {self.url} does not answer ({error})", "See `spotforge status`.") from error
+        except ValueError as error:
+            raise UserError(f"what answers at {self.url} is not Dagster", "See `spotforge status`.") from error
         if body.get("errors"):
             raise UserError(f"Dagster: {body['errors'][0]['message'][:300]}", "See `spotforge logs dagster-webserver`.")
         data: dict[str, Any] = body["data"]

@@ -6,9 +6,12 @@ from datetime import UTC, datetime
 from typing import Any
 
 from pipelines.monitoring.retraining import Decision
+from pipelines.monitoring.triage import Cause
 from pipelines.objects import ObjectExists, Objects
 
 PREFIX = "decisions/"
+DECISION_TAG = "spotforge/decision"
+"""On the Dagster run that a decision started: its id."""
 
 
 def read(objects: Objects) -> list[dict[str, Any]]:
@@ -23,7 +26,7 @@ def append(objects: Objects, decision: Decision, *, delivery: int) -> dict[str, 
         for one in known:
             if one["partition"] == decision.partition and one["delivery"] == delivery:
                 return one
-        key = f"{PREFIX}{len(known):08d}.json"
+        key = f"{PREFIX}{int(known[-1]['id']) + 1 if known else 0:08d}.json"
         content = {**asdict(decision), "delivery": delivery, "when": datetime.now(UTC).isoformat()}
         try:
             objects.put_new(key, json.dumps(content, default=str).encode())
@@ -36,6 +39,12 @@ def last_training(known: list[dict[str, Any]]) -> str | None:
     """The month whose decision last started the training of a model."""
     trained = [one["partition"] for one in known if one["action"] in {"train", "retrain"}]
     return trained[-1] if trained else None
+
+
+def faulty(known: list[dict[str, Any]]) -> tuple[str, ...]:
+    """The months whose newest decision says that their feed was at fault; a corrected delivery may clear one."""
+    newest = {one["partition"]: one["cause"] for one in known}
+    return tuple(sorted(month for month, cause in newest.items() if cause == Cause.DATA_QUALITY))
 
 
 def _id(key: str) -> str:

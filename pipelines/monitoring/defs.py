@@ -30,8 +30,8 @@ def _judgements(asset: Callable[[Any], dg.AssetsDefinition]) -> list[dg.AssetsDe
     def data_quality(
         context: dg.AssetExecutionContext, platform: Platform, features: dict[str, Any]
     ) -> dg.Output[dict[str, Any]]:
-        """Faults of the live inputs, column by column."""
-        from pipelines.monitoring import inputs, quality
+        """Faults of the live inputs, column by column; and where they differ from the month's batch."""
+        from pipelines.monitoring import inputs, quality, skew
 
         release, frame = _month(context, platform)
         if frame is None or frame.is_empty():
@@ -39,8 +39,11 @@ def _judgements(asset: Callable[[Any], dg.AssetsDefinition]) -> list[dg.AssetsDe
         model = platform.model
         usual = inputs.reference(model, platform.tables, release)
         usual = usual if usual is None else usual.rename({model.event_time: "event_time"})
-        verdict = quality.judge(frame, model.features, time="event_time", reference=usual)
-        return _output({"served": True, "findings": [asdict(one) for one in verdict.faults]})
+        found = quality.judge(frame, model.features, time="event_time", reference=usual)
+        batch = inputs.batch(model, platform.tables, context.partition_key)
+        found += () if batch is None else skew.judge(frame, batch, model.features, key="request_id")
+        faults, notes = ([one for one in found if one.fault is fault] for fault in (True, False))
+        return _output({"served": True, "findings": [asdict(one) for one in faults], "notes": [one.text for one in notes]})
 
     @asset
     def data_drift(
@@ -55,10 +58,19 @@ def _judgements(asset: Callable[[Any], dg.AssetsDefinition]) -> list[dg.AssetsDe
         model = platform.model
         reference = inputs.reference(model, platform.tables, release)
         if reference is None:
-            return _output({"served": True, "decided": False, "drifted": []})
+            return _output({"served": True, "decided": False, "reason": "the champion's rows are gone", "drifted": []})
         verdict = drift.judge(reference, frame.rename({"event_time": model.event_time}), model.features, time=model.event_time)
-        effects = {one.name: round(one.effect, 4) for one in verdict.columns}
-        return _output({"served": True, "decided": verdict.decided, "drifted": list(verdict.drifted), "effects": effects})
+        return _output(
+            {
+                "served": True,
+                "decided": verdict.decided,
+                "reason": verdict.reason,
+                "drifted": list(verdict.drifted),
+                "effects": {one.name: round(one.effect, 4) for one in verdict.columns},
+                "where": {one.name: one.where for one in verdict.columns if one.drifted},
+                "skipped": dict(verdict.skipped),
+            }
+        )
 
     @asset
     def performance(
@@ -105,7 +117,7 @@ def _conclusions(asset: Callable[[Any], dg.AssetsDefinition]) -> list[dg.AssetsD
             return _output({"served": False, "cause": "not_served", "reasons": ["no caller was answered in this month"]})
         verdict = room.judge(
             records.findings(data_quality),
-            data_drift["drifted"],
+            data_drift["drifted"] if data_drift["decided"] else None,
             records.performance(performance),
             records.concept(concept_drift),
         )
@@ -130,6 +142,7 @@ def _conclusions(asset: Callable[[Any], dg.AssetsDefinition]) -> list[dg.AssetsD
             in_flight=ledger.in_flight(),
             baseline_asked=any(one["action"] == "baseline" for one in known),
             last_training=decisions.last_training(known),
+            faulty=decisions.faulty(known),
         )
         decision = retraining.decide(records.triage(triage), situation)
         return _output(decisions.append(ledger.objects, decision, delivery=landed["delivery"]))
@@ -151,7 +164,11 @@ def retraining_sensor(context: dg.SensorEvaluationContext, platform: Platform) -
             "reason": f"{one['cause']} in {one['partition']}",
             "decision": one["id"],
         }
-        yield dg.RunRequest(run_key=f"decision-{one['id']}", run_config={"ops": {"training_set": {"config": config}}})
+        yield dg.RunRequest(
+            run_key=f"decision-{one['id']}",
+            run_config={"ops": {"training_set": {"config": config}}},
+            tags={decisions.DECISION_TAG: one["id"]},
+        )
 
 
 def _month(context: dg.AssetExecutionContext, platform: Platform) -> tuple[Any, Any]:

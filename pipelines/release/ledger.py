@@ -7,19 +7,16 @@ import hashlib
 import json
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from pydantic import ValidationError
 
 from pipelines.objects import ObjectExists, Objects
 from pipelines.release.chain import IllegalTransition, Record, State
 from pipelines.release.record import Stage
+from pipelines.release.signing import Signer
 from stacks.errors import UserError
 from stacks.outputs import StackOutputs
-
-if TYPE_CHECKING:
-    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 PREFIX = "ledger/"
 HEADS = "ledger-heads/"
@@ -48,12 +45,12 @@ class Finding:
 class Ledger:
     """The ledger in one bucket. Reads are incremental: a record never changes, so one read before is not fetched again.
 
-    `witness` is another bucket that keeps a copy of each signed head; `key_dir` holds the signing key (made at first need).
+    `witness` is another bucket that keeps a copy of each signed head; without a `signer` heads are neither signed nor checked.
     """
 
     objects: Objects
     witness: Objects | None = None
-    key_dir: Path | None = None
+    signer: Signer | None = None
     _records: list[Record] = field(default_factory=list, init=False, repr=False)
     _head: str = field(default=GENESIS, init=False, repr=False)
     _state: State = field(default_factory=State, init=False, repr=False)
@@ -62,8 +59,8 @@ class Ledger:
     def of(cls, outputs: StackOutputs) -> "Ledger":
         """The stack's ledger, with its witness and key: what a writer uses."""
         store, buckets = outputs.object_store, outputs.object_store.buckets
-        keys = outputs.state_dir / "keys" if outputs.state_dir else None
-        return cls(Objects(store, buckets.ledger), Objects(store, buckets.artifacts), keys)
+        signer = Signer(outputs.state_dir / "keys") if outputs.state_dir else None
+        return cls(Objects(store, buckets.ledger), Objects(store, buckets.artifacts), signer)
 
     def records(self) -> list[Record]:
         """All records, oldest first. Raises LedgerBroken, or UserError when the store cannot be reached."""
@@ -144,13 +141,16 @@ class Ledger:
 
     def verify(self) -> Finding:
         """Read everything anew and check it: the chain, the moves, the signed heads, and that no object was overwritten."""
-        fresh = Ledger(self.objects, self.witness, self.key_dir)
+        fresh = Ledger(self.objects, self.witness, self.signer)
         problems = []
         try:
             fresh.records()
         except LedgerBroken as error:
             problems.append(error.what)
-        problems += fresh._check_heads()
+        try:
+            problems += fresh._check_heads()
+        except UserError as error:
+            problems.append(f"the signed heads cannot be checked: {error.what}")
         problems += [
             f"{key} was overwritten or deleted: the bucket holds {count} versions of it"
             for key, count in self.objects.versions(PREFIX).items()
@@ -192,58 +192,21 @@ class Ledger:
 
     def _sign(self) -> None:
         """Sign the newest record's digest and keep the signature in both buckets. A crash before it is healed by the next."""
-        key = self._private_key()
-        if key is None:
+        if self.signer is None:
             return
         head = {"seq": len(self._records) - 1, "digest": self._head}
-        signed = head | {"signature": key.sign(_canonical(head)).hex()}
+        signed = head | {"signature": self.signer.sign(head)}
         for objects in filter(None, (self.objects, self.witness)):
             objects.put(f"{HEADS}{head['seq']:08d}.json", json.dumps(signed).encode())
 
     def _signed(self, head: dict[str, Any]) -> bool:
-        from cryptography.exceptions import InvalidSignature
-
-        key = self._private_key()
-        if key is None:
-            return False
+        """Raises UserError when there is no key to tell by."""
+        if self.signer is None:
+            raise UserError("this reader has no signing key", "Verify where the ledger is written.")
         try:
-            key.public_key().verify(bytes.fromhex(head["signature"]), _canonical({k: head[k] for k in ("seq", "digest")}))
-        except (InvalidSignature, KeyError, ValueError):
+            return self.signer.holds({key: head[key] for key in ("seq", "digest")}, head["signature"])
+        except KeyError:
             return False
-        return True
-
-    def _private_key(self) -> "Ed25519PrivateKey | None":
-        from cryptography.hazmat.primitives import serialization
-        from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
-
-        if self.key_dir is None:
-            return None
-        path = self.key_dir / "ledger.pem"
-        if not path.exists():
-            self.key_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
-            body = Ed25519PrivateKey.generate().private_bytes(
-                serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
-            )
-            _create_once(path, body)
-        key = serialization.load_pem_private_key(path.read_bytes(), password=None)
-        if not isinstance(key, Ed25519PrivateKey):
-            raise UserError(f"{path} is not an Ed25519 key", "Put the ledger's signing key back.")
-        return key
-
-
-def _create_once(path: Path, body: bytes) -> None:
-    """Write the whole file or nothing; where two processes come at once, the first one's stays."""
-    import os
-
-    fresh = path.with_name(f"{path.name}.{os.getpid()}")
-    fresh.touch(mode=0o600)
-    fresh.write_bytes(body)
-    try:
-        os.link(fresh, path)
-    except FileExistsError:
-        pass
-    finally:
-        fresh.unlink()
 
 
 def key_of(seq: int) -> str:
@@ -256,7 +219,3 @@ def _parse(key: str, body: bytes) -> Record:
         return Record.model_validate_json(body)
     except ValidationError as error:
         raise LedgerBroken(f"{key} is not a record") from error
-
-
-def _canonical(head: dict[str, Any]) -> bytes:
-    return json.dumps(head, sort_keys=True, separators=(",", ":")).encode()

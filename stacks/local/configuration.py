@@ -5,7 +5,10 @@ from pathlib import Path
 
 from stacks import credentials
 from stacks.local import envoy, paths
-from stacks.local.ports import Ports
+from stacks.local.ports import HOST, Ports
+
+LOCATION = "spotforge"
+"""The code location's name in Dagster, by which jobs are launched and the UI shows them."""
 
 
 def write(home: Path, ports: Ports) -> None:
@@ -13,6 +16,7 @@ def write(home: Path, ports: Ports) -> None:
     for name in ("logs", "seaweedfs", "mlflow", "dagster", "supervisor"):
         (home / name).mkdir(exist_ok=True)
     (home / "dagster" / "dagster.yaml").write_text(_dagster())
+    paths.workspace(home).write_text(_workspace(ports))
     identity = paths.s3_identity(home)
     identity.touch(mode=0o600)
     identity.write_text(_s3_identity(home))
@@ -30,6 +34,11 @@ def _dagster() -> str:
         "  config: {max_concurrent_runs: 2, dequeue_interval_seconds: 1}\n"
         "run_monitoring: {enabled: true, poll_interval_seconds: 10}\n"
     )
+
+
+def _workspace(ports: Ports) -> str:
+    server = {"host": HOST, "port": ports.code_location, "location_name": LOCATION}
+    return json.dumps({"load_from": [{"grpc_server": server}]}, indent=1)
 
 
 def _s3_identity(home: Path) -> str:

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from stacks.local import paths, probes
+from stacks.local.configuration import LOCATION
 from stacks.local.ports import HOST, Ports, past_proxies
 from stacks.local.supervisor import Program
 from stacks.outputs import ENV as OUTPUTS_ENV
@@ -53,7 +54,7 @@ def build(home: Path, ports: Ports, outputs: StackOutputs) -> dict[str, Part]:
     """Every part by name; nothing is written here."""
     dagster, mlflow, admin = outputs.orchestration.url, outputs.tracking.uri, outputs.gateway.admin_url
     bootstrap = str(paths.envoy_bootstrap(home))
-    grpc = ["--grpc-host", HOST, "--grpc-port", str(ports.code_location)]
+    workspace = ["-w", str(paths.workspace(home))]
     python = [sys.executable, "-m"]
 
     def part(
@@ -84,20 +85,20 @@ def build(home: Path, ports: Ports, outputs: StackOutputs) -> dict[str, Part]:
         ),
         part(
             "code-location",
-            [*python, "dagster", "api", "grpc", "-m", "pipelines.definitions", "--location-name", "spotforge"]
+            [*python, "dagster", "api", "grpc", "-m", "pipelines.definitions", "--location-name", LOCATION]
             + ["--host", HOST, "--port", str(ports.code_location)],
             f"{HOST}:{ports.code_location}",
             lambda: probes.location_loaded(dagster),
         ),
         part(
             "dagster-webserver",
-            [*python, "pipelines.local_dagster", "webserver", "--host", HOST, "--port", str(ports.dagster), *grpc],
+            [*python, "pipelines.local_dagster", "webserver", "--host", HOST, "--port", str(ports.dagster), *workspace],
             dagster,
             lambda: probes.http(f"{dagster}/server_info"),
         ),
         part(
             "dagster-daemon",
-            [*python, "pipelines.local_dagster", "daemon", "run", *grpc],
+            [*python, "pipelines.local_dagster", "daemon", "run", *workspace],
             "-",
             lambda: probes.daemons_healthy(dagster),
         ),

@@ -31,5 +31,9 @@ def s3_identity(home: Path) -> Path:
     return home / "seaweedfs.json"
 
 
+def workspace(home: Path) -> Path:
+    return home / "dagster" / "workspace.yaml"
+
+
 def envoy_bootstrap(home: Path) -> Path:
     return home / "envoy" / "bootstrap.json"

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from pipelines.local_dagster import STORAGE, make_storage
+from pipelines.local_dagster import SENSOR_LOOP_S, STORAGE, make_storage
 
 MAKE = "import sys; from pathlib import Path; from pipelines.local_dagster import make_storage; make_storage(Path(sys.argv[1]))"
 DATABASES = ("history/runs.db", "history/runs/index.db", "schedules/schedules.db")
@@ -60,3 +60,9 @@ def test_a_storage_that_stands_is_left_alone(home: Path) -> None:
     before = {name: (home / name).stat().st_mtime_ns for name in DATABASES}
     make_storage(home)
     assert {name: (home / name).stat().st_mtime_ns for name in DATABASES} == before
+
+
+def test_the_sensor_loop_is_faster_than_dagsters_own() -> None:
+    from dagster._daemon import sensor
+
+    assert sensor.MIN_INTERVAL_LOOP_TIME > SENSOR_LOOP_S, "dagster looks as often by itself now: the setting may go"

@@ -96,13 +96,6 @@ def test_a_killed_daemon_comes_back_healthy(local_stack: StackOutputs) -> None:
     assert _pid(_home(local_stack), "dagster-daemon") not in {0, pid}
 
 
-def test_the_sensor_loop_is_told_to_tick_each_second() -> None:
-    from dagster._daemon import sensor
-
-    assert sensor.MIN_INTERVAL_LOOP_TIME > 1, "dagster ticks as often by itself now: DAEMON in parts.py may go"
-    assert "MIN_INTERVAL_LOOP_TIME" in parts.DAEMON
-
-
 def test_the_gateway_answers_503_while_nothing_serves(local_stack: StackOutputs) -> None:
     connection = http.client.HTTPConnection(local_stack.gateway.url.removeprefix("http://"), timeout=5)
     connection.request("GET", "/v1/model")

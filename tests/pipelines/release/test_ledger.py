@@ -158,3 +158,16 @@ def test_what_served_at_a_moment_is_answered_from_the_records(ledger: Ledger) ->
     assert serving_at(records, records[2].when) == {"r0001-aa": 100}
     assert serving_at(records, records[7].when) == {"r0001-aa": 95, "r0002-bb": 5}
     assert serving_at(records, datetime.now(UTC)) == {"r0002-bb": 100}
+
+
+def test_without_the_key_the_heads_are_said_to_be_unchecked_and_no_key_is_made(
+    ledger: Ledger, outputs: StackOutputs, ledger_bucket: Objects
+) -> None:
+    assert outputs.state_dir
+    key = Path(outputs.state_dir) / "keys" / "ledger.pem"
+    key.unlink()
+    (problem,) = Ledger.of(outputs).verify().problems
+    assert problem.startswith("the signed heads cannot be checked")
+    assert not key.exists(), "a key made to verify by would call every true signature false"
+    (unsigned,) = Ledger(ledger_bucket).verify().problems
+    assert unsigned == "the signed heads cannot be checked: this reader has no signing key"
