@@ -1,6 +1,7 @@
 """How the command shows things: tables for people, JSON for programs. No platform logic."""
 
 import json
+import os
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
@@ -9,8 +10,10 @@ import typer
 
 from stacks.local import paths
 
-HOME = typer.Option(None, "--home", help="State folder [default: $SPOTFORGE_HOME or .spotforge in the checkout].")
+HOME = typer.Option(None, "--home", show_default="$SPOTFORGE_HOME, or .spotforge in the checkout", help="State folder.")
 JSON = typer.Option(False, "--json", help="Print JSON for a program.")
+PIPE_WIDTH = 200
+"""Columns where there is no terminal: `grep` should find a row with all that it says."""
 
 
 def home_of(home: Path | None) -> Path:
@@ -23,14 +26,18 @@ def emit(value: Any) -> None:
 
 
 def table(title: str, columns: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
-    """Print a table; every cell is text already."""
+    """Print a table. Every cell is text already, and shown as it is: what people wrote is no markup."""
     from rich.console import Console
     from rich.table import Table
+    from rich.text import Text
 
-    drawn = Table(title=title, title_justify="left", header_style="bold")
+    drawn = Table(title=Text(title), title_justify="left", header_style="bold")
     for column in columns:
         # Half an address is of no use to anybody: a narrow terminal gets more lines.
         drawn.add_column(column, overflow="fold")
     for row in rows:
-        drawn.add_row(*row)
-    Console().print(drawn)
+        drawn.add_row(*(Text(cell) for cell in row))
+    console = Console()
+    if not console.is_terminal and "COLUMNS" not in os.environ:
+        console.width = PIPE_WIDTH
+    console.print(drawn)

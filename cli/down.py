@@ -6,6 +6,7 @@ from pathlib import Path
 import typer
 
 from cli.console import HOME, home_of
+from cli.preflight import is_state_folder
 from stacks.errors import UserError
 
 
@@ -20,18 +21,13 @@ def run(home: Path | None = HOME, purge: bool = typer.Option(False, "--purge", h
     if not place.exists():
         typer.echo(f"Nothing to stop: {place} does not exist.", err=True)
         return
-    if not place.is_dir() or not _ours(place):
-        # A slip of the pen in --home must not delete a home directory, nor sow lock files in it.
+    if not place.is_dir() or not is_state_folder(place):
         raise UserError(f"{place} is not a state folder", "Name one with `--home`; if it was one, remove it by hand.")
     with lock.held(place, "down"):
         ended = stack.down(place)
         typer.echo(f"Stopped {ended} processes.", err=True)
         if purge:
-            shutil.rmtree(place)
+            shutil.rmtree(place.resolve())
+            if place.is_symlink():
+                place.unlink()
             typer.echo(f"Deleted {place}.", err=True)
-
-
-def _ours(place: Path) -> bool:
-    """Whether this folder holds nothing, or anything that only a stack writes."""
-    names = {path.name for path in place.iterdir()}
-    return not names or bool(names & {"ports.json", "outputs.json", "lock", "seaweedfs.json"})

@@ -3,6 +3,7 @@
 Subcommand modules import only what `--help` needs; the rest is imported where it is used.
 """
 
+import errno
 import os
 import signal
 import sys
@@ -19,12 +20,16 @@ app = typer.Typer(
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
-    help="The ML platform that survives spot: the whole loop, one command. Start with `spotforge demo`.",
+    help="The ML platform that survives spot: the whole loop, one command.\n\nExample: spotforge demo --year short",
 )
 for module in (demo, up, status, logs, down):
     app.command(module.__name__.split(".")[-1] if module is not demo else "demo")(module.run)
-app.add_typer(release.app, name="release", help="List, show, verify and roll back releases.")
-app.add_typer(runbook.app, name="runbook", help="Diagnose an alert and, with --apply, mitigate it.")
+app.add_typer(release.app, name="release", help="List, show, verify and roll back releases.\n\nExample: spotforge release list")
+app.add_typer(
+    runbook.app,
+    name="runbook",
+    help="Diagnose an alert and, with --apply, mitigate it.\n\nExample: spotforge runbook serving-errors",
+)
 
 
 @app.callback()
@@ -33,16 +38,15 @@ def _options(debug: bool = typer.Option(False, "--debug", help="Show the traceba
 
 
 def main() -> None:
-    """Entry point: exit 1 on a UserError, 2 on misuse, 130 on Ctrl-C; a traceback only with --debug."""
+    """Entry point: exit 1 on an error, said in one line; 2 on misuse, 130 on Ctrl-C; a traceback only with --debug."""
     signal.signal(signal.SIGINT, _interrupted)
     os.environ.update(past_proxies(os.environ))
     try:
         app()
-    except (UserError, OSError) as error:
+    except Exception as error:
         if os.environ.get("SPOTFORGE_DEBUG"):
             raise
-        said = str(error) if isinstance(error, UserError) else _of_system(error)
-        print(f"spotforge: {said}", file=sys.stderr)  # noqa: T201 - the one line for people
+        print(f"spotforge: {' '.join(_in_words(error).split())}", file=sys.stderr)  # noqa: T201 - the one line for people
         sys.exit(1)
 
 
@@ -51,6 +55,12 @@ def _interrupted(_signal: int, _frame: FrameType | None) -> None:
     sys.exit(130)
 
 
-def _of_system(error: OSError) -> str:
-    place = f"{error.filename}: " if error.filename else ""
-    return f"{place}{error.strerror or error}. Mend that, then run the command again."
+def _in_words(error: Exception) -> str:
+    if isinstance(error, UserError):
+        return str(error)
+    if isinstance(error, OSError):
+        full = error.errno in {errno.ENOSPC, errno.EDQUOT}
+        place = f"{error.filename}: " if error.filename else ""
+        return f"{place}{error.strerror or error}. {'Free some space' if full else 'Mend that'}, then run the command again."
+    # Nobody foresaw this one, so it is ours to mend: whoever meets it needs the way to tell us.
+    return f"unexpected {type(error).__name__}: {error}. Run it again as `spotforge --debug …`, and report what it shows."

@@ -1,6 +1,6 @@
 """`spotforge release`: what serves and why, and the way back. It writes ledger records; the release controller acts on them."""
 
-from datetime import datetime
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -10,14 +10,15 @@ from cli.console import HOME, JSON, emit, home_of, table
 
 if TYPE_CHECKING:
     from pipelines.release.ledger import Ledger
+    from stacks.outputs import StackOutputs
 
 app = typer.Typer(no_args_is_help=True, add_completion=False)
-OUTPUTS = typer.Option(None, "--outputs", help="StackOutputs JSON of another stack [default: the local stack's].")
+OUTPUTS = typer.Option(None, "--outputs", show_default="the local stack's", help="StackOutputs JSON of another stack.")
 ID = typer.Argument(help="Release id, or its number.")
 RELEASE = typer.Argument(None, help="One release only.")
-TO = typer.Option(None, "--to", help="Release (id or number) to put back into production [default: the one before].")
+TO = typer.Option(None, "--to", show_default="the one before", help="Release (id or number) to put back into production.")
 REASON = typer.Option("asked for by an operator", "--reason", help="Why; it stands in the ledger.")
-AT = typer.Option(None, "--at", help="A moment (ISO 8601): what served then?")
+AT = typer.Option(None, "--at", metavar="WHEN", help="What served at this moment? ISO 8601, UTC unless it says otherwise.")
 UNSOUND = 4
 """Exit code of `verify` when the ledger does not hold."""
 
@@ -28,10 +29,10 @@ def show_all(home: Path | None = HOME, outputs: Path | None = OUTPUTS, as_json: 
 
     Example: spotforge release list
     """
-    ledger = _ledger(home, outputs)
+    ledger = _ledger(_outputs(home, outputs))
     state = ledger.replay()
     first = {record.release: record for record in reversed(ledger.records())}
-    rows = [
+    rows: list[dict[str, Any]] = [
         {
             "release": name,
             "stage": str(standing.stage),
@@ -53,13 +54,13 @@ def show_all(home: Path | None = HOME, outputs: Path | None = OUTPUTS, as_json: 
             marks[row["serves"]] + ("↩" if row["rollback_target"] else ""),
             row["release"],
             row["stage"] + (f" {row['weight']} %" if row["weight"] else ""),
-            row["since"],
+            _when(row["since"]),
             str(row["model"] or "-"),
             row["reason"],
         )
         for row in rows
     ]
-    table("releases (● serves, ↩ a rollback puts it back)", ("", "release", "stage", "since", "model", "reason"), cells)
+    table("releases (● serves, ↩ a rollback puts it back)", ("", "release", "stage", "since (UTC)", "model", "reason"), cells)
 
 
 @app.command()
@@ -70,7 +71,7 @@ def show(release: str = ID, home: Path | None = HOME, outputs: Path | None = OUT
     """
     from pipelines.release.record import load
 
-    ledger = _ledger(home, outputs)
+    ledger = _ledger(_outputs(home, outputs))
     identity = _identity(ledger, release)
     record = load(ledger.objects, identity)
     moves = [
@@ -95,24 +96,25 @@ def show(release: str = ID, home: Path | None = HOME, outputs: Path | None = OUT
 @app.command()
 def history(
     release: str | None = RELEASE,
-    at: datetime | None = AT,
+    at: str | None = AT,
     home: Path | None = HOME,
     outputs: Path | None = OUTPUTS,
     as_json: bool = JSON,
 ) -> None:
     """The ledger, oldest first; with --at, what served at that moment.
 
-    Example: spotforge release history --at 2026-01-31T12:00:00
+    Example: spotforge release history --at 2026-01-31T12:00
     """
     from pipelines.release.chain import serving_at
 
-    ledger = _ledger(home, outputs)
-    if at is not None:
-        served = serving_at(ledger.records(), at.astimezone())
+    moment = None if at is None else _moment(at)
+    ledger = _ledger(_outputs(home, outputs))
+    if moment is not None:
+        served = serving_at(ledger.records(), moment)
         shown = ", ".join(f"{name} {share} %" for name, share in served.items()) or "nothing"
-        emit({"at": at.astimezone(), "serving": served}) if as_json else typer.echo(f"{at.astimezone().isoformat()}: {shown}")
+        emit({"at": moment.isoformat(), "serving": served}) if as_json else typer.echo(f"{moment.isoformat()}: {shown}")
         return
-    wanted = _identity(ledger, release) if release else None
+    wanted = None if release is None else _identity(ledger, release)
     moves = [
         move.model_dump(mode="json", by_alias=True)
         for move in ledger.records()
@@ -130,7 +132,7 @@ def verify(home: Path | None = HOME, outputs: Path | None = OUTPUTS, as_json: bo
 
     Example: spotforge release verify
     """
-    found = _ledger(home, outputs).verify()
+    found = _ledger(_outputs(home, outputs)).verify()
     if as_json:
         emit({"records": found.records, "head": found.head, "problems": found.problems})
     else:
@@ -155,15 +157,24 @@ def rollback(
 
     Example: spotforge release rollback --reason "complaints from JFK"
     """
+    from pipelines.release.chain import serving_at
     from pipelines.release.rollback import roll_back
 
-    ledger = _ledger(home, outputs)
-    done = roll_back(ledger, to=_identity(ledger, to) if to else None, who=_who(), why=reason)
-    serves = ledger.production()
+    stack = _outputs(home, outputs)
+    ledger = _ledger(stack)
+    done = roll_back(ledger, to=None if to is None else _identity(ledger, to), who=_who(), why=reason)
+    serves, acts = ledger.production(), _controller_acts(stack)
+    serving = serving_at(ledger.records(), done.when)
     if as_json:
-        emit({"record": done.seq, "rolled_back": done.release, "serves": serves})
+        emit({"record": done.seq, "rolled_back": done.release, "serving": serving, "controller_acts": acts})
         return
-    typer.echo(f"ledger record {done.seq}: {done.release} is {done.to}. {serves} takes all callers within a second.")
+    when = "within a second." if acts is not False else "once the release controller runs, and it does not. Run `spotforge up`."
+    flying = next((name for name in serving if name != serves), None)
+    typer.echo(
+        f"ledger record {done.seq}: {done.release} is {done.to}. {serves} takes {'its' if flying else 'all'} callers {when}"
+    )
+    if flying:
+        typer.echo(f"The canary {flying} keeps its {serving[flying]} %. `spotforge release rollback` takes it out, too.")
 
 
 @app.command("reject")
@@ -176,7 +187,7 @@ def reject_one(
     """
     from pipelines.release.rollback import reject
 
-    ledger = _ledger(home, outputs)
+    ledger = _ledger(_outputs(home, outputs))
     done = reject(ledger, _identity(ledger, release), who=_who(), why=reason)
     if as_json:
         emit({"record": done.seq, "rejected": done.release})
@@ -188,7 +199,7 @@ def _show_moves(moves: list[dict[str, Any]]) -> None:
     cells = [
         (
             str(move["seq"]),
-            move["when"][:19],
+            _when(move["when"]),
             move["release"],
             f"{move['from'] or '-'} → {move['to']}" + (f" {move['weight']} %" if move["weight"] else ""),
             move["who"],
@@ -196,15 +207,20 @@ def _show_moves(moves: list[dict[str, Any]]) -> None:
         )
         for move in moves
     ]
-    table("ledger", ("", "when", "release", "move", "who", "why"), cells)
+    table("ledger", ("", "when (UTC)", "release", "move", "who", "why"), cells)
 
 
-def _ledger(home: Path | None, outputs: Path | None) -> "Ledger":
-    from pipelines.release.ledger import Ledger
+def _outputs(home: Path | None, given: Path | None) -> "StackOutputs":
     from stacks.local import paths
     from stacks.outputs import StackOutputs
 
-    return Ledger.of(StackOutputs.load(outputs or paths.outputs(home_of(home))))
+    return StackOutputs.load(given or paths.outputs(home_of(home)))
+
+
+def _ledger(outputs: "StackOutputs") -> "Ledger":
+    from pipelines.release.ledger import Ledger
+
+    return Ledger.of(outputs)
 
 
 def _identity(ledger: "Ledger", given: str) -> str:
@@ -213,10 +229,34 @@ def _identity(ledger: "Ledger", given: str) -> str:
 
     known = list(ledger.replay().standings)
     number = given.removeprefix("r").lstrip("0")
-    found = [name for name in known if name == given or (given.removeprefix("r").isdigit() and name[1:5].lstrip("0") == number)]
+    found = [name for name in known if given == name or (number and number == _number(name))]
     if len(found) != 1:
         raise UserError(f"there is no release {given!r}", "See `spotforge release list`.")
     return found[0]
+
+
+def _number(identity: str) -> str:
+    return identity.removeprefix("r").partition("-")[0].lstrip("0")
+
+
+def _controller_acts(outputs: "StackOutputs") -> bool | None:
+    """Whether the controller has shown itself just now; None where only the cluster could tell."""
+    from stacks.local import probes
+
+    return probes.fresh(outputs.state_dir / "controller.json") if outputs.state_dir else None
+
+
+def _moment(given: str) -> datetime:
+    """A moment as the ledger prints it (UTC), or with an offset of its own."""
+    try:
+        moment = datetime.fromisoformat(given)
+    except ValueError as error:
+        raise typer.BadParameter(f"{given!r} is no moment; write it as 2026-01-31T12:00.", param_hint="--at") from error
+    return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).astimezone(UTC)
+
+
+def _when(stamp: str) -> str:
+    return datetime.fromisoformat(stamp).astimezone(UTC).strftime("%Y-%m-%d %H:%M:%S")
 
 
 def _who() -> str:

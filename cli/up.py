@@ -5,12 +5,15 @@ from pathlib import Path
 
 import typer
 
+from cli import preflight
 from cli.console import HOME, JSON, emit, home_of
+
+PORT_BASE = typer.Option(None, "--port-base", show_default="21300, or as before", help="First of the ports to use.")
 
 
 def run(
     home: Path | None = HOME,
-    port_base: int | None = typer.Option(None, "--port-base", help="First of the ports to use [default: 21300, or as before]."),
+    port_base: int | None = PORT_BASE,
     as_json: bool = JSON,
 ) -> None:
     """Bring the local stack up and wait until every part has answered its probe.
@@ -28,12 +31,14 @@ def run(
     began = time.monotonic()
 
     def said(part: str, word: str) -> None:
-        console.print(f"  {time.monotonic() - began:5.1f} s  {part:<20} {word}", highlight=False, soft_wrap=True)
+        console.print(f"  {time.monotonic() - began:5.1f} s  {part:<20} {word}", markup=False, highlight=False, soft_wrap=True)
 
+    preflight.refuse_foreign(place)
+    model = preflight.model(place)
     with lock.held(place, "up"):
-        outputs = stack.up(place, port_base=port_base, progress=said)
+        outputs = stack.up(place, port_base=port_base, model=model, progress=said)
     if as_json:
         emit(outputs.model_dump(mode="json", by_alias=True))
         return
     where = f"Dagster {outputs.orchestration.url}, MLflow {outputs.tracking.uri}, gateway {outputs.gateway.url}"
-    console.print(f"Up in {time.monotonic() - began:.1f} s. {where}", highlight=False, soft_wrap=True)
+    console.print(f"Up in {time.monotonic() - began:.1f} s. {where}", markup=False, highlight=False, soft_wrap=True)

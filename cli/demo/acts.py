@@ -17,7 +17,6 @@ from cli.demo.watch import Run
 from pipelines.data.faults import damage
 from stacks.errors import UserError
 
-FIRST_MONTHS = 3
 DAMAGED = 1
 """Index of the month that first arrives damaged."""
 KILL_AFTER = 2
@@ -27,7 +26,7 @@ KILL_AFTER = 2
 def data_arrives(scene: Scene) -> None:
     """Months arrive; one of them damaged, held back, and then corrected."""
     model = scene.model
-    months = model.partitions[:FIRST_MONTHS]
+    months = model.partitions
     deliveries = [scene.deliver(months[0], model.deliver(months[0]))]
     sick = dict(model.deliver(months[DAMAGED]))
     fact = model.sources[0]
@@ -53,7 +52,7 @@ def data_arrives(scene: Scene) -> None:
 def features_are_built(scene: Scene) -> None:
     """The last month before training; the first release, a plain baseline, serves by then."""
     scene.wait("the baseline serves until there is a model", scene.production, patience=120)
-    partition = scene.model.partitions[FIRST_MONTHS - 1]
+    partition = scene.model.partitions[scene.model.min_partitions - 1]
     expect(scene, scene.processed(scene.deliver(partition, scene.model.deliver(partition))))
     tell_month(scene, partition)
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import typer
 
+from cli import preflight
 from cli.console import HOME, home_of
 from stacks.errors import UserError
 
@@ -16,15 +17,14 @@ if TYPE_CHECKING:
 REPORT = typer.Option(Path("spotforge-demo.html"), "--report", help="Where to write the HTML report.")
 MARK = "demo"
 """A file in the state folder that says the demo made it, so that a later demo may clear it."""
-YEARS = {
-    # last month, month in which the callers' feed fails, month in which the bad model is shipped
-    "full": ("2013-12", "2013-08", "2013-10"),
-    "short": ("2013-06", "2013-05", "2013-06"),
-}
+YEARS = {"full": 12, "short": 6}
+"""How many of the model's months are played."""
 
 
 def run(
-    year: str = typer.Option("full", "--year", help="`full` plays all of 2013; `short` ends in June, for a first look or CI."),
+    year: str = typer.Option(
+        "full", "--year", help="`full` plays twelve months, `short` the first six."
+    ),
     keep: bool = typer.Option(False, "--keep", help="Leave the stack up afterwards, to look around in the UIs."),
     report: Path = REPORT,
     port_base: int | None = typer.Option(None, "--port-base", help="First of the ports to use [default: 21300]."),
@@ -46,17 +46,18 @@ def run(
         raise UserError(f"--year {year!r} is not known", f"Choose one of {', '.join(YEARS)}.")
     place, console, began = home_of(home), Console(), time.monotonic()
     _claim(place)
+    preflight.model(place)
     with lock.held(place, "demo"):
         _clear(place, console)
         (place / MARK).touch()
-        last, faulty, bad = YEARS[year]
         try:
-            story.play(console, place, began=began, port_base=port_base, report=report, last=last, faulty=faulty, bad=bad)
+            story.play(console, place, began=began, port_base=port_base, report=report, months=YEARS[year])
         finally:
             if keep:
                 console.print("The stack stays up; `spotforge status` shows it, `spotforge down` stops it.")
             else:
-                ended = stack.down(place)
+                with console.status("stopping the stack …"):
+                    ended = stack.down(place)
                 console.print(f"Stopped {ended} processes. Run with --keep to look around in the UIs.")
 
 
@@ -78,12 +79,13 @@ def _clear(place: Path, console: "Console") -> None:
 
     if not (place / MARK).exists():
         return
-    ended = stack.down(place)
-    for path in place.iterdir():
-        if path.name in {"lock", "lock.holder"}:
-            continue
-        if path.is_dir():
-            shutil.rmtree(path)
-        else:
-            path.unlink()
+    with console.status(f"clearing what an earlier demo left in {place} …"):
+        ended = stack.down(place)
+        for path in place.iterdir():
+            if path.name in {"lock", "lock.holder"}:
+                continue
+            if path.is_dir():
+                shutil.rmtree(path)
+            else:
+                path.unlink()
     console.print(f"An earlier demo's state was in {place}: {ended} of its processes ended, starting clean.")

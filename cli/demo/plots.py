@@ -6,10 +6,11 @@ from typing import Any
 
 WIDTH = 9.0
 DPI = 160
-PALETTE = ("#0072b2", "#e69f00", "#009e73", "#cc79a7", "#56b4e9", "#8c564b", "#5d5d81", "#b5b500")
+PALETTE = ("#0072b2", "#e69f00", "#009e73", "#cc79a7", "#56b4e9", "#8c564b", "#5d5d81", "#b5b500", "#d55e00", "#7fbf7b")
 """Okabe and Ito's, which a colour-blind reader can tell apart; its yellow and black are replaced, as too pale and too loud."""
 ALARM = "#b3261e"
-PLACEMENTS = ("#0072b2", "#56b4e9")
+PLACEMENTS = ("#0072b2", "#7a4b8c")
+"""Dark enough for white numbers."""
 MARKER_AREA = (25.0, 160.0)
 """Points squared, for the release with the fewest and with the most answers of a month."""
 NARROW = 0.03
@@ -30,9 +31,9 @@ def served_loss(rows: Sequence[Mapping[str, Any]], paint: Mapping[str, str]) -> 
         mine = sorted((row["month"], row["loss"], row["rows"]) for row in rows if row["release"] == release)
         at = [months.index(month) for month, _, _ in mine]
         losses = [loss for _, loss, _ in mine]
-        axes.plot(at, losses, color=paint[release], linewidth=1.6, zorder=2)
+        axes.plot(at, losses, color=paint[release], linewidth=1.6, marker="o", markersize=4, label=_short(release), zorder=2)
         area = [max(MARKER_AREA[0], MARKER_AREA[1] * count / most) for _, _, count in mine]
-        axes.scatter(at, losses, s=area, color=paint[release], edgecolors="white", label=_short(release), zorder=3)
+        axes.scatter(at, losses, s=area, color=paint[release], edgecolors="white", zorder=3)
     axes.set_xticks(range(len(months)), months)
     axes.set_xlim(-0.4, len(months) - 0.6)
     axes.margins(y=0.15)
@@ -61,7 +62,7 @@ def traffic(shares: Sequence[tuple[float, Mapping[str, int]]], paint: Mapping[st
         axes.axvline(at, color=ALARM, linewidth=1.6, linestyle=(0, (3, 2)), label="rolled back" if number == 0 else None)
     axes.set_xlim(times[0], times[-1])
     axes.set_ylim(0, 100)
-    axes.set_xlabel("seconds since the first release")
+    axes.set_xlabel("seconds since the first release was made")
     axes.set_ylabel("% of callers")
     _legend(figure)
     return _png(figure)
@@ -88,7 +89,7 @@ def training(events: Sequence[Mapping[str, Any]]) -> bytes:
             axes.text(at, 0.62, f"{words}  " if late else f"  {words}", ha="right" if late else "left", color=ALARM, fontsize=9)
     axes.set_yticks([])
     axes.spines["left"].set_visible(False)
-    axes.set_xlim(0, max(at, 1e-9))
+    axes.set_xlim(0, whole)
     axes.set_ylim(-0.5, 1.0)
     axes.set_xlabel("seconds of committed work")
     return _png(figure)

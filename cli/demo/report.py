@@ -1,4 +1,4 @@
-"""The demo's report: one self-contained HTML file with what was seen, the numbers and the pictures. What is drawn is `plots`."""
+"""The demo's report: one self-contained HTML file with what was seen and the numbers. How pictures are drawn is `plots`."""
 
 import base64
 from collections.abc import Mapping, Sequence

@@ -16,6 +16,7 @@ from cli.demo.watch import Dagster, Run
 from cli.demo.world import World
 from pipelines.data import landing
 from pipelines.model import Model, load_model
+from pipelines.monitoring import decisions
 from pipelines.objects import ObjectMissing, Objects
 from pipelines.release.chain import Record
 from pipelines.release.ledger import Ledger
@@ -137,7 +138,8 @@ class Scene:
         return content
 
     def decisions(self) -> list[dict[str, Any]]:
-        return [json.loads(self.ledger_bucket.get(stored.key)) for stored in self.ledger_bucket.list("decisions/")]
+        """Every retraining decision, oldest first."""
+        return decisions.read(self.ledger_bucket)
 
 
 def describe(record: Record) -> str:

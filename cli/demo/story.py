@@ -5,14 +5,12 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
-from cli.demo import acts, months
+from cli.demo import acts, year
 from cli.demo.scene import Scene
 from stacks.errors import UserError
 
 
-def play(
-    console: Console, home: Path, *, began: float, port_base: int | None, report: Path, last: str, faulty: str, bad: str
-) -> None:
+def play(console: Console, home: Path, *, began: float, port_base: int | None, report: Path, months: int) -> None:
     """Play the whole story on the stack in `home` and write the report. Raises UserError where the platform fails its part."""
     import time
 
@@ -37,7 +35,7 @@ def play(
         acts.training_survives(scene)
         scene.open_act(5, "Judged, packaged, scored where it will serve, registered")
         acts.model_is_judged(scene)
-        months.months_go_by(scene, last=last, faulty=faulty, bad=bad)
+        year.months_go_by(scene, months)
         _finale(scene, report)
     finally:
         scene.world.stop()
@@ -64,7 +62,7 @@ def _finale(scene: Scene, report: Path) -> None:
         raise UserError(f"the ledger does not hold: {finding.problems[0]}", "See `spotforge release verify`.")
     if tally.failed:
         raise UserError(f"{tally.failed} requests failed, such as: {tally.failures[0]}", "See `spotforge logs envoy`.")
-    caught = months.bad_release_was_caught(scene)
+    caught = year.bad_release_was_caught(scene)
     if caught is None:
         raise UserError("the bad release was not rolled back", "See `spotforge release history`.")
     scene.console.print(f"The bad release {caught} was caught in canary and rolled back, code and model together.")

@@ -5,7 +5,6 @@ What happens before there is traffic is `acts`.
 
 from typing import Any
 
-from cli.demo.acts import FIRST_MONTHS
 from cli.demo.scene import Scene
 from cli.demo.telling import expect, tell_month
 from cli.demo.watch import Run
@@ -16,10 +15,11 @@ FAULT_SHARE = 2
 """Every second request of the faulty month lacks the reading."""
 
 
-def months_go_by(scene: Scene, *, last: str, faulty: str, bad: str) -> None:
-    """Live traffic and late outcomes, month by month; in one the live feed fails, in one somebody ships a bad model."""
+def months_go_by(scene: Scene, months: int) -> None:
+    """Live traffic and late outcomes, up to month number `months`; in one a feed fails, in one somebody ships a bad model."""
     model = scene.model
-    partitions = model.partitions[FIRST_MONTHS : model.partitions.index(last) + 1]
+    partitions = model.partitions[model.min_partitions : months]
+    faulty, bad, last = partitions[len(partitions) // 2], partitions[-1 - len(partitions) // 4], partitions[-1]
     for partition in partitions:
         _finish_training(scene)
         if partition == partitions[0]:
@@ -35,7 +35,10 @@ def months_go_by(scene: Scene, *, last: str, faulty: str, bad: str) -> None:
             scene.say("outside world", f"in {partition} a feed of the callers fails: {name} comes as null half of the time")
         _replay(scene, partition)
         scene.world.fault = None
-        expect(scene, scene.processed(scene.deliver(partition, model.deliver(partition))))
+        delivery = scene.deliver(partition, model.deliver(partition))
+        if partition != last:
+            scene.world.prepare(partitions[partitions.index(partition) + 1])
+        expect(scene, scene.processed(delivery))
         tell_month(scene, partition)
         _note_month(scene, partition, before)
         if partition == bad != last:
