@@ -23,3 +23,7 @@ fix:
 
 test *ARGS:
     uv run pytest {{ARGS}}
+
+# A measured comparison, such as `just bench orchestration`; each is a module of tests/bench.
+bench NAME *ARGS:
+    uv run python -m tests.bench.{{NAME}} {{ARGS}}

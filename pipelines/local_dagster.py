@@ -53,7 +53,7 @@ def main() -> None:
     else:
         from dagster_webserver import cli as webserver
 
-        webserver.main()  # type: ignore[no-untyped-call] - its own
+        webserver.main()  # type: ignore[no-untyped-call]
 
 
 if __name__ == "__main__":

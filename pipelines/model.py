@@ -101,7 +101,7 @@ class Model(Protocol):
     partitions: tuple[str, ...]
     """All months that can arrive, as `YYYY-MM`, in order."""
     min_partitions: int
-    """How many months of features the first training waits for; also the retraining window."""
+    """How many months of features the first training waits for."""
     guardrails: Guardrails
     params: Mapping[str, Any]
     """Training parameters that are recorded with the run."""

@@ -1,10 +1,11 @@
 """One look at releases and world, and at most one move: brings the world to what the ledger says. The process is `controller`.
 
-It keeps nothing that it could not read again: kill it anywhere. The order of acts is what makes that safe. An advance is
-recorded first and routed after: no caller meets a step that is not on record. A retreat is routed first and recorded after:
-callers are safe even when the store is away, and a controller that died in between finds the same evidence and retreats again
-before it routes anything.
+It keeps nothing that it could not read again: kill it anywhere.
 """
+
+# The order of acts is what makes that safe. An advance is recorded first and routed after: no caller meets a step that is not
+# on record. A retreat is routed first and recorded after: callers are safe even when the store is away, and a controller that
+# died in between finds the same evidence and retreats again before it routes anything.
 
 import logging
 from collections.abc import Callable

@@ -49,7 +49,12 @@ def _help(command: str) -> str:
     return f"```console\n$ {command}\n{text}\n```\n"
 
 
-MAKERS: Mapping[str, Callable[[str], str]] = {"alert": _alert, "sample": _sample, "$": _help}
+def _file(path: str) -> str:
+    """A file of the repository, whole: what the page shows is then what the tests run."""
+    return f"```python\n{(ROOT / path).read_text()}```\n"
+
+
+MAKERS: Mapping[str, Callable[[str], str]] = {"alert": _alert, "sample": _sample, "$": _help, "file": _file}
 
 
 def fresh(text: str, makers: Mapping[str, Callable[[str], str]] = MAKERS) -> str:

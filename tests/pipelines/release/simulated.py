@@ -3,7 +3,7 @@
 import hashlib
 import inspect
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -13,7 +13,6 @@ import numpy as np
 import polars as pl
 
 from pipelines.model import Guardrails, Model
-from pipelines.objects import ObjectExists, ObjectMissing, Objects, Stored
 from pipelines.release import gates, record
 from pipelines.release.chain import Record
 from pipelines.release.control import Controller
@@ -22,7 +21,7 @@ from pipelines.release.platform import Arm, Endpoint, Routes, ServerFailed, Traf
 from pipelines.release.policy import ReleasePolicy
 from pipelines.release.record import Release, Stage
 from stacks.errors import UserError
-from stacks.outputs import Buckets, ObjectStore
+from tests.pipelines.release.memory import Memory
 
 POLICY = ReleasePolicy(
     shadow_answers=60, shadow_pairs=60, canary_requests=(30, 60, 120), canary_blocks=(3, 6, 9), block_pairs=20
@@ -34,47 +33,6 @@ START = datetime(2013, 1, 1, tzinfo=UTC)
 
 class Killed(BaseException):
     """The controller's process ended here."""
-
-
-class Memory(Objects):
-    """A bucket in memory with conditional writes."""
-
-    def __init__(self) -> None:
-        super().__init__(ObjectStore(region="-", buckets=Buckets(artifacts="-", data="-", ledger="-", logs="-")), "memory")
-        object.__setattr__(self, "content", {})
-        object.__setattr__(self, "away", False)
-
-    content: dict[str, bytes]
-    away: bool
-
-    def _check(self) -> None:
-        if self.away:
-            raise UserError("object store cannot be reached", "Wait.")
-
-    def put(self, key: str, body: bytes) -> None:
-        self._check()
-        self.content[key] = body
-
-    def put_new(self, key: str, body: bytes) -> None:
-        self._check()
-        if key in self.content:
-            raise ObjectExists(key)
-        self.content[key] = body
-
-    def get(self, key: str) -> bytes:
-        self._check()
-        if key not in self.content:
-            raise ObjectMissing(key)
-        return self.content[key]
-
-    def list(self, prefix: str = "", *, after: str = "") -> Iterator[Stored]:
-        self._check()
-        for key in sorted(self.content):
-            if key.startswith(prefix) and key > after:
-                yield Stored(key, len(self.content[key]), "-")
-
-    def versions(self, prefix: str = "") -> dict[str, int]:
-        return {stored.key: 1 for stored in self.list(prefix)}
 
 
 @dataclass

@@ -1,3 +1,5 @@
+"""The gate before a release, in real images: what passes, and what is held with which words."""
+
 import json
 from dataclasses import replace
 from pathlib import Path

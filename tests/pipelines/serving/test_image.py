@@ -1,3 +1,5 @@
+"""The local image: same inputs, same digest; built, restored, damaged, and run on its own."""
+
 import json
 import os
 import subprocess

@@ -1,3 +1,5 @@
+"""A package in the real store: whole, or refused by name."""
+
 import json
 import math
 from pathlib import Path

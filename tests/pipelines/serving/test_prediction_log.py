@@ -1,3 +1,5 @@
+"""The prediction log on the real store: nothing twice, nothing silently lost, nobody blocked."""
+
 import time
 from collections.abc import Callable
 from typing import Any

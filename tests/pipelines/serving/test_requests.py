@@ -1,3 +1,5 @@
+"""What callers may send, and the one line that refuses the rest."""
+
 import json
 from datetime import UTC, datetime
 from typing import Any

@@ -1,3 +1,5 @@
+"""The model server as a process: its answers, its bad callers, its signals, its end."""
+
 import json
 import socket
 import subprocess
