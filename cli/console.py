@@ -11,6 +11,7 @@ import typer
 from stacks.local import paths
 
 HOME = typer.Option(None, "--home", show_default="$SPOTFORGE_HOME, or .spotforge in the checkout", help="State folder.")
+PORT_BASE = typer.Option(None, "--port-base", show_default="21300, or as before", help="First of the ports to use.")
 JSON = typer.Option(False, "--json", help="Print JSON for a program.")
 PIPE_WIDTH = 200
 """Columns where there is no terminal: `grep` should find a row with all that it says."""

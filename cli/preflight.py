@@ -26,16 +26,17 @@ def refuse_foreign(place: Path) -> None:
         raise UserError(f"{place} holds other things than a stack's state", "Name a new or an empty folder with `--home`.")
 
 
-def model(place: Path) -> str | None:
+def model(place: Path | None) -> str | None:
     """The model package that the next `up` in `place` is to run, found to be whole; None: the stack's default.
 
-    Raises UserError where it cannot be imported, as every part of the stack would fail of it, each in its own log.
+    Without a place only $SPOTFORGE_MODEL counts, not what an earlier stack ran. Raises UserError where it cannot be imported, as
+    every part of the stack would fail of it, each in its own log.
     """
     from pipelines.model import load_model
     from stacks.outputs import StackOutputs
 
     package = os.environ.get("SPOTFORGE_MODEL")
-    if not package and paths.outputs(place).is_file():
+    if not package and place and paths.outputs(place).is_file():
         try:
             package = StackOutputs.load(paths.outputs(place)).model
         except UserError:

@@ -170,11 +170,9 @@ def rollback(
         return
     when = "within a second." if acts is not False else "once the release controller runs, and it does not. Run `spotforge up`."
     flying = next((name for name in serving if name != serves), None)
-    typer.echo(
-        f"ledger record {done.seq}: {done.release} is {done.to}. {serves} takes {'its' if flying else 'all'} callers {when}"
-    )
+    typer.echo(f"ledger record {done.seq}: {done.release} is {done.to}. {serves} takes all callers {when}")
     if flying:
-        typer.echo(f"The canary {flying} keeps its {serving[flying]} %. `spotforge release rollback` takes it out, too.")
+        typer.echo(f"The canary {flying} ends with it: it was being compared with {done.release}.")
 
 
 @app.command("reject")

@@ -3,12 +3,8 @@
 import time
 from pathlib import Path
 
-import typer
-
 from cli import preflight
-from cli.console import HOME, JSON, emit, home_of
-
-PORT_BASE = typer.Option(None, "--port-base", show_default="21300, or as before", help="First of the ports to use.")
+from cli.console import HOME, JSON, PORT_BASE, emit, home_of
 
 
 def run(

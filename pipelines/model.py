@@ -146,7 +146,14 @@ def load_model(package: str) -> Model:
     model: Model | None = getattr(module, "MODEL", None)
     if model is None:
         raise UserError(f"{package}.model has no object named MODEL", "See docs/bring-your-own-model.md.")
+    missing = sorted(name for name in _interface() if not hasattr(model, name))
+    if missing:
+        raise UserError(f"{package}.model.MODEL lacks {', '.join(missing)}", "See docs/bring-your-own-model.md.")
     return model
+
+
+def _interface() -> set[str]:
+    return {*Model.__annotations__, *(name for name in vars(Model) if not name.startswith("_"))}
 
 
 def encode(features: Sequence[Feature], frame: "pl.DataFrame") -> "Floats":

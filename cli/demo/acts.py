@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import polars as pl
+from rich.markup import escape
 
 from cli.demo.scene import Scene
 from cli.demo.telling import expect, tell_month
@@ -42,8 +43,8 @@ def data_arrives(scene: Scene) -> None:
     if run.status != "FAILURE" or not held or not held["held"]:
         raise UserError(f"{months[DAMAGED]} was damaged and not held back (run {run.id})", "See the Dagster UI.")
     reasons = ", ".join(f"{count:,} × {reason}" for reason, count in next(iter(held["reasons"].values())).items())
-    scene.say("data contract", f"[yellow]{months[DAMAGED]} held back[/]: {held['held'][0]}")
-    scene.say("quarantine", f"reasons: {reasons}; all {held['rows'][fact]:,} rows are kept in bronze/{fact}")
+    scene.say("data contract", f"[yellow]{months[DAMAGED]} held back[/]: {escape(held['held'][0])}")
+    scene.say("quarantine", f"reasons: {escape(reasons)}; all {held['rows'][fact]:,} rows are kept in bronze/{fact}")
     good = scene.deliver(months[DAMAGED], model.deliver(months[DAMAGED]))
     expect(scene, scene.processed(good))
     tell_month(scene, months[DAMAGED])
@@ -90,7 +91,7 @@ def model_is_judged(scene: Scene) -> None:
     """What validation, packaging and the registry made of the model."""
     judged, packaged, registered = (scene.record(name) or {} for name in ("evaluation", "model_package", "registered_model"))
     for check in judged["checks"]:
-        scene.say("validation", f"{check['name']}: {check['reason']}")
+        scene.say("validation", f"{check['name']}: {escape(check['reason'])}")
     metrics = judged["metrics"]["candidate"]
     scene.say("validation", ", ".join(f"{key} {value:.3f}" for key, value in metrics.items()) + f" on {judged['rows']:,} rows")
     scene.say(

@@ -8,13 +8,15 @@ from typing import TYPE_CHECKING
 import typer
 
 from cli import preflight
-from cli.console import HOME, home_of
+from cli.console import HOME, PORT_BASE, home_of
 from stacks.errors import UserError
 
 if TYPE_CHECKING:
     from rich.console import Console
 
-REPORT = typer.Option(Path("spotforge-demo.html"), "--report", help="Where to write the HTML report.")
+REPORT = typer.Option(
+    Path("spotforge-demo.html"), "--report", dir_okay=False, writable=True, help="Where to write the HTML report."
+)
 MARK = "demo"
 """A file in the state folder that says the demo made it, so that a later demo may clear it."""
 YEARS = {"full": 12, "short": 6}
@@ -22,12 +24,10 @@ YEARS = {"full": 12, "short": 6}
 
 
 def run(
-    year: str = typer.Option(
-        "full", "--year", help="`full` plays twelve months, `short` the first six."
-    ),
+    year: str = typer.Option("full", "--year", help="`full` plays twelve months, `short` the first six."),
     keep: bool = typer.Option(False, "--keep", help="Leave the stack up afterwards, to look around in the UIs."),
     report: Path = REPORT,
-    port_base: int | None = typer.Option(None, "--port-base", help="First of the ports to use [default: 21300]."),
+    port_base: int | None = PORT_BASE,
     home: Path | None = HOME,
 ) -> None:
     """Run the whole MLOps loop on this machine: real parts, real flights of 2013, no account.
@@ -45,8 +45,8 @@ def run(
     if year not in YEARS:
         raise UserError(f"--year {year!r} is not known", f"Choose one of {', '.join(YEARS)}.")
     place, console, began = home_of(home), Console(), time.monotonic()
+    preflight.model(None)
     _claim(place)
-    preflight.model(place)
     with lock.held(place, "demo"):
         _clear(place, console)
         (place / MARK).touch()

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
 from rich.console import Console
+from rich.markup import escape
 from rich.text import Text
 
 from cli.demo.watch import Dagster, Run
@@ -76,7 +77,7 @@ class Scene:
         self.console.print(f"\n[bold cyan]{number}. {title}[/]")
 
     def say(self, part: str, text: str) -> None:
-        """Tell what a part of the platform did."""
+        """Tell what a part of the platform did. `text` may hold markup; what others wrote must be escaped."""
         at = time.monotonic() - self.began
         self.beats.append(Beat(at, self.act, part, text))
         self.console.print(f"   [dim]{at:6.1f} s[/]  [green]{part:<18}[/] {text}", highlight=False)
@@ -146,4 +147,4 @@ def describe(record: Record) -> str:
     """A ledger record as a line for people."""
     weight = f" {record.weight} %" if record.weight is not None and record.to == Stage.CANARY else ""
     back = f", {record.restores} serves again" if record.restores else ""
-    return f"[bold]{record.release}[/] → [bold]{record.to}{weight}[/]{back}: {record.why}"
+    return f"[bold]{record.release}[/] → [bold]{record.to}{weight}[/]{back}: {escape(record.why)}"

@@ -2,6 +2,8 @@
 
 from typing import Any
 
+from rich.markup import escape
+
 from cli.demo.scene import Scene
 from cli.demo.watch import Run
 from stacks.errors import UserError
@@ -32,5 +34,5 @@ def expect(scene: Scene, run: Run) -> None:
 
 
 def first(reasons: Any) -> str:
-    """The first of several reasons."""
-    return str(reasons[0]) if isinstance(reasons, list) and reasons else str(reasons or "no reason given")
+    """The first of several reasons, as text that is no markup."""
+    return escape(str(reasons[0]) if isinstance(reasons, list) and reasons else str(reasons or "no reason given"))

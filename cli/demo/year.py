@@ -5,6 +5,8 @@ What happens before there is traffic is `acts`.
 
 from typing import Any
 
+from rich.markup import escape
+
 from cli.demo.scene import Scene
 from cli.demo.telling import expect, tell_month
 from cli.demo.watch import Run
@@ -73,7 +75,7 @@ def _ship_bad(scene: Scene) -> None:
 
     expect(scene, scene.wait("train_and_release runs from the UI's launchpad", look))
     for check in (scene.record("evaluation") or {})["checks"]:
-        scene.say("validation", f"{check['name']}: {check['reason']}")
+        scene.say("validation", f"{check['name']}: {escape(check['reason'])}")
     scene.bad_release = (scene.record("release_candidate") or {})["release"]
 
 
@@ -95,7 +97,7 @@ def _finish_training(scene: Scene) -> None:
 
     runs = scene.wait("a training that started by itself", over)
     if runs and runs[0].status != "SUCCESS":
-        scene.say("dagster", f"[yellow]the new model stopped at a gate[/]: {scene.dagster.why_failed(runs[0].id)}")
+        scene.say("dagster", f"[yellow]the new model stopped at a gate[/]: {escape(scene.dagster.why_failed(runs[0].id))}")
 
 
 def _note_month(scene: Scene, partition: str, before: dict[str, int]) -> None:

@@ -9,7 +9,7 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, ValidationError
 
 from pipelines.objects import ObjectExists, ObjectMissing, Objects
 from stacks.errors import UserError
@@ -117,8 +117,10 @@ def save(objects: Objects, release: Release) -> None:
 
 
 def load(objects: Objects, identity: str) -> Release:
-    """Read a record. Raises UserError when there is none."""
+    """Read a record. Raises UserError when there is none, or it is damaged."""
     try:
         return Release.model_validate_json(objects.get(key_of(identity)))
     except ObjectMissing as error:
         raise UserError(f"there is no release {identity!r}", "See `spotforge release list`.") from error
+    except ValidationError as error:
+        raise UserError(f"the record of release {identity} is damaged", "Run `spotforge release verify`.") from error

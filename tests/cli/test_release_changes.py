@@ -63,12 +63,12 @@ def test_an_older_release_is_put_back_by_its_number(home: Path, ledger: Ledger, 
     }
 
 
-def test_a_canary_that_stays_when_production_goes_back_is_said(home: Path, ledger: Ledger, two: tuple[str, str]) -> None:
+def test_a_canary_that_ends_when_production_goes_back_is_said(home: Path, ledger: Ledger, two: tuple[str, str]) -> None:
     third = releases.make(ledger, 3, releases.TO_CANARY)
     (home / "controller.json").touch()
     done = CliRunner().invoke(main.app, ["release", "rollback", "--to", "1", "--home", str(home)])
-    assert f"{two[1]} is rolled_back. {two[0]} takes its callers within a second.\n" in done.stdout
-    assert done.stdout.endswith(f"The canary {third} keeps its 25 %. `spotforge release rollback` takes it out, too.\n")
+    assert f"{two[1]} is rolled_back. {two[0]} takes all callers within a second.\n" in done.stdout
+    assert done.stdout.endswith(f"The canary {third} ends with it: it was being compared with {two[1]}.\n")
     assert _do(home, "rollback")["serving"] == {two[0]: 100}
 
 
