@@ -32,12 +32,6 @@ class Blocks:
     def days(self) -> int:
         return len(self.total)
 
-    def mean(self) -> Floats:
-        """The mean a cell, over all rows; 0 where there are none."""
-        weight = self.weight.sum(axis=0)
-        mean: Floats = np.divide(self.total.sum(axis=0), weight, out=np.zeros(len(weight)), where=weight > 0)
-        return mean
-
     def even(self) -> "Blocks":
         """The same, weights scaled to mean 1 a day: a side with a tenth of the traffic has days that count as much."""
         weight = self.weight.mean(axis=0)
@@ -65,9 +59,9 @@ def day_index(days: NDArray[np.datetime64], block_days: int = 1) -> tuple[Ints, 
     return (np.cumsum(present) - 1)[number], int(present.sum())
 
 
-def cell_sums(day: Ints, days: int, cell: Ints, cells: int, values: Floats | None = None) -> Floats:
-    """Sums (or counts) [days, cells] of rows that lie in one cell each."""
-    flat = np.bincount(day * cells + cell, weights=values, minlength=days * cells)
+def cell_counts(day: Ints, days: int, cell: Ints, cells: int) -> Floats:
+    """Counts [days, cells] of rows that lie in one cell each."""
+    flat = np.bincount(day * cells + cell, minlength=days * cells)
     return flat.astype(np.float64).reshape(days, cells)
 
 
@@ -95,40 +89,6 @@ def two_sample(reference: Blocks, current: Blocks, family: Ints, *, seed: int, p
     return Compared(difference[0], error[0], statistic[0], step_down(_family_max(statistic, family)))
 
 
-def one_sample(
-    blocks: Blocks, family: Ints, *, seed: int, upper: NDArray[np.bool_] | None = None, permutations: int = PERMUTATIONS
-) -> Compared:
-    """Is the mean of each cell 0? A studentised sign-flip test of whole days (the wild cluster bootstrap with Rademacher
-    weights under the null, Cameron, Gelbach and Miller 2008), adjusted over families as in `two_sample`.
-
-    Cells where `upper` is set count only means above 0.
-    """
-    even = blocks.even()
-    signs = np.random.default_rng(seed).choice([-1.0, 1.0], size=(permutations + 1, even.days))
-    signs[0] = 1.0
-    weight, weights = even.weight.sum(axis=0), (even.weight**2).sum(axis=0)
-    mean = (signs @ even.total) / np.maximum(weight, TINY)
-    spread = (even.total**2).sum(axis=0) - 2 * mean * (signs @ (even.total * even.weight)) + mean**2 * weights
-    scale = even.days / max(even.days - 1, 1)
-    error = np.sqrt(np.maximum(scale * spread, 0.0)) / np.maximum(weight, TINY)
-    signed = np.divide(mean, error, out=np.zeros_like(error), where=error > TINY)
-    statistic = np.where(upper, signed, np.abs(signed)) if upper is not None else np.abs(signed)
-    return Compared(mean[0], error[0], statistic[0], step_down(_family_max(statistic, family)))
-
-
-def interval(blocks: Blocks, *, level: float, seed: int, resamples: int = PERMUTATIONS) -> list[tuple[float, float]]:
-    """Interval of each cell's mean, by the studentised bootstrap of whole days (Hall 1988)."""
-    draws = np.random.default_rng(seed).multinomial(blocks.days, [1 / blocks.days] * blocks.days, size=resamples).astype(float)
-    even = blocks.even()
-    columns = (even.total, even.weight, even.total**2, even.total * even.weight, even.weight**2)
-    mean, variance = _ratio([column.sum(axis=0)[None] for column in columns], blocks.days, None)
-    means, variances = _ratio([draws @ column for column in columns], blocks.days, None)
-    error, errors = np.sqrt(variance[0]), np.sqrt(variances)
-    pivot = np.divide(means - mean[0], errors, out=np.zeros_like(errors), where=errors > TINY)
-    low, high = np.quantile(pivot, [(1 - level) / 2, (1 + level) / 2], axis=0)
-    return [(float(m - h * e), float(m - lo * e)) for m, e, lo, h in zip(mean[0], error, low, high, strict=True)]
-
-
 def step_down(statistic: Floats) -> Floats:
     """Adjusted p-values [families] from statistics [1 + permutations, families], the observed ones in row 0."""
     observed, drawn = statistic[0], statistic[1:]
@@ -136,7 +96,7 @@ def step_down(statistic: Floats) -> Floats:
     # The largest statistic must beat the largest of all columns; the next one only that of those not yet decided.
     successive = np.maximum.accumulate(drawn[:, order[::-1]], axis=1)[:, ::-1]
     p = (1 + (successive >= observed[order] - TINY).sum(axis=0)) / (1 + len(drawn))
-    adjusted = np.empty_like(p)
+    adjusted = np.empty(len(order))
     adjusted[order] = np.maximum.accumulate(p)
     return adjusted
 
@@ -156,13 +116,11 @@ def _labels(ours: int, days: int, permutations: int, seed: int) -> Floats:
     return labels
 
 
-def _ratio(sums: list[Floats], days: int, pooled: Floats | None) -> tuple[Floats, Floats]:
+def _ratio(sums: list[Floats], days: int, pooled: Floats) -> tuple[Floats, Floats]:
     """Mean and its cluster-robust variance from sums over days; the variance shrunk towards the pooled one a day."""
     total, weight, square, cross, weights = sums
     weight = np.maximum(weight, TINY)
     mean = total / weight
     spread = np.maximum(square - 2 * mean * cross + mean**2 * weights, 0.0)
     variance = spread * (days / max(days - 1, 1)) / weight**2
-    if pooled is None:
-        return mean, variance
     return mean, (days * variance + PRIOR_DAYS * pooled / days) / (days + PRIOR_DAYS)

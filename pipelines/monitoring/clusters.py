@@ -11,6 +11,9 @@ from numpy.typing import NDArray
 
 MIN_DAYS = 8
 """Fewer days give no usable variance between days."""
+MIN_ROWS = 500
+"""Fewer outcomes in a month say nothing about a difference of a hundredth."""
+NEEDED = f"a verdict needs {MIN_ROWS} on {MIN_DAYS} days"
 
 
 @dataclass(frozen=True)
@@ -22,13 +25,21 @@ class Mean:
     rows: int
     days: int
 
+    @property
+    def enough(self) -> bool:
+        """Whether a verdict on a month can rest on it."""
+        return self.rows >= MIN_ROWS and self.days >= MIN_DAYS
+
     def p_beyond(self, floor: float) -> float:
         """One-sided p of |mean| <= floor: small when the mean is certainly further from 0 than `floor`."""
         from scipy.stats import t
 
-        if self.days < MIN_DAYS or self.error == 0:
+        if self.days < MIN_DAYS:
             return 1.0
-        return float(t.sf((abs(self.value) - floor) / self.error, self.days - 1))
+        excess = abs(self.value) - floor
+        if self.error == 0:  # every day says the same
+            return 0.0 if excess > 0 else 1.0
+        return float(t.sf(excess / self.error, self.days - 1))
 
 
 def by_day(values: NDArray[Any], days: NDArray[Any]) -> Mean:

@@ -6,7 +6,7 @@ Where only the inputs move, a calibrated model stays right in every stratum; whe
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from pipelines.monitoring.clusters import Mean, by_day
+from pipelines.monitoring.clusters import NEEDED, Mean, by_day
 
 if TYPE_CHECKING:
     import polars as pl
@@ -16,7 +16,6 @@ STRATA = 4
 MIN_GAP = 0.03
 """Outcome and prediction must part by three points before it is called a change: less seldom moves a decision."""
 ALPHA = 0.05
-MIN_ROWS = 500
 
 
 @dataclass(frozen=True)
@@ -44,14 +43,15 @@ def judge(frame: "pl.DataFrame") -> Concept:
     import polars as pl
 
     known = frame.filter(pl.col("label").is_not_null())
-    if known.height < MIN_ROWS:
-        return Concept(False, False, (), f"{known.height:,} outcomes; a verdict needs {MIN_ROWS}")
     residual = (known["label"] - known["prediction"]).to_numpy().astype(np.float64)
     days = known["event_time"].dt.date().to_numpy()
+    overall = by_day(residual, days)
+    if not overall.enough:
+        return Concept(False, False, (), f"{overall.rows:,} outcomes on {overall.days} days; {NEEDED}")
     prediction = known["prediction"].to_numpy()
     edges = np.quantile(prediction, [step / STRATA for step in range(1, STRATA)])
     stratum = np.searchsorted(edges, prediction, side="right")
-    parts = {"all": by_day(residual, days)}
+    parts = {"all": overall}
     for number in range(STRATA):
         here = stratum == number
         parts[f"quarter {number + 1} of the predictions"] = by_day(residual[here], days[here])

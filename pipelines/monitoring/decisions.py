@@ -1,6 +1,7 @@
 """The log of retraining decisions: append-only objects in the ledger bucket, one a decision, by conditional PUT."""
 
 import json
+from collections.abc import Collection
 from dataclasses import asdict
 from datetime import UTC, datetime
 from typing import Any
@@ -35,9 +36,11 @@ def append(objects: Objects, decision: Decision, *, delivery: int) -> dict[str, 
         return {**json.loads(json.dumps(content, default=str)), "id": _id(key)}
 
 
-def last_training(known: list[dict[str, Any]]) -> str | None:
-    """The month whose decision last started the training of a model."""
-    trained = [one["partition"] for one in known if one["action"] in {"train", "retrain"}]
+def last_training(known: list[dict[str, Any]], among: Collection[str] | None = None) -> str | None:
+    """The month whose decision last started the training of a model; of the decisions with these ids only, where given."""
+    trained = [
+        one["partition"] for one in known if one["action"] in {"train", "retrain"} and (among is None or one["id"] in among)
+    ]
     return trained[-1] if trained else None
 
 

@@ -65,6 +65,8 @@ def _judgements(asset: Callable[[Any], dg.AssetsDefinition]) -> list[dg.AssetsDe
                 "served": True,
                 "decided": verdict.decided,
                 "reason": verdict.reason,
+                "rows": verdict.rows,
+                "days": verdict.days,
                 "drifted": list(verdict.drifted),
                 "effects": {one.name: round(one.effect, 4) for one in verdict.columns},
                 "where": {one.name: one.where for one in verdict.columns if one.drifted},
@@ -142,6 +144,7 @@ def _conclusions(asset: Callable[[Any], dg.AssetsDefinition]) -> list[dg.AssetsD
             in_flight=ledger.in_flight(),
             baseline_asked=any(one["action"] == "baseline" for one in known),
             last_training=decisions.last_training(known),
+            last_promoted=decisions.last_training(known, inputs.promoted(ledger)),
             faulty=decisions.faulty(known),
         )
         decision = retraining.decide(records.triage(triage), situation)

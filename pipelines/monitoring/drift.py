@@ -11,7 +11,13 @@ import polars as pl
 from numpy.typing import NDArray
 
 from pipelines.model import Feature
-from pipelines.monitoring.blocks import MIN_DAYS, PERMUTATIONS, Blocks, Floats, Ints, cell_sums, day_index, two_sample
+from pipelines.monitoring.blocks import MIN_DAYS, PERMUTATIONS, Blocks, Floats, Ints, cell_counts, day_index, two_sample
+
+Days = tuple[Ints, int]
+# Of all that is drawn by chance here: the same two frames always have the same verdict.
+SEED = 7
+# A day may have a tenth more rows than the usual one: so much differ the days of even traffic.
+UNEVEN = 1.1
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -24,12 +30,11 @@ class DriftPolicy:
     # Days that belong together. One is right where a day's luck ends with the day; raise it for slow feeds.
     block_days: int = 1
     permutations: int = PERMUTATIONS
-    seed: int = 7
 
 
 # Points of the distribution that are compared: every twentieth quantile of both sides together.
 QUANTILES = tuple(step / 20 for step in range(1, 20))
-# Rows that the quantiles are taken from: their own error (0.2 %) is far below any effect that counts.
+# Rows that the quantiles are taken from, half a side: their own error (0.2 %) is far below any effect that counts.
 QUANTILE_ROWS = 40_000
 # Outside these quantiles a value counts as the quantile, so that one broken sensor reading cannot make or hide a shift.
 WINSOR = (0.005, 0.995)
@@ -40,19 +45,15 @@ OTHER, MISSING = "(other)", "(missing)"
 
 @dataclass(frozen=True)
 class ColumnDrift:
-    """One column. `effect` in [0, 1]; `shift` of the mean in reference standard deviations (numeric only)."""
+    """One column. `effect` in [0, 1], `p` adjusted over all columns."""
 
     name: str
-    kind: str
     effect: float
-    shift: float | None
     p: float
     certain: bool
     """The change is no chance (adjusted p within the error rate), however small it is."""
     drifted: bool
     """Certain, and at least the minimum effect."""
-    missing_before: float
-    missing_after: float
     where: str
     """What changed most, in words."""
 
@@ -69,8 +70,6 @@ class DriftVerdict:
     rows: tuple[int, int] = (0, 0)
     """Reference and current."""
     days: tuple[int, int] = (0, 0)
-    minimum_effect: float = 0.0
-    alpha: float = 0.0
 
     @property
     def drifted(self) -> tuple[str, ...]:
@@ -87,7 +86,6 @@ class _Summary:
     names: tuple[str, ...]
     points: NDArray[np.bool_]
     total_variation: bool
-    missing: tuple[float, float]
 
 
 def judge(
@@ -96,9 +94,10 @@ def judge(
     """Compare the features of two frames; `time` is the column with a row's moment (its date is its block)."""
     policy = policy or DriftPolicy()
     rows = (reference.height, current.height)
-    reference, current = _thinned(reference, current, time), _thinned(current, reference, time)
-    sides = [_days(frame, time, policy.block_days) for frame in (reference, current)]
-    (_, before), (_, after) = sides
+    # A row without a moment belongs to no day.
+    reference, current = (frame.drop_nulls(time) if frame[time].null_count() else frame for frame in (reference, current))
+    (reference, earlier), (current, later) = _evened((reference, current), time, policy.block_days)
+    (_, before), (_, after) = sides = [earlier, later]
     if min(before, after) < MIN_DAYS:
         reason = f"{before} days of reference and {after} of current rows; a verdict needs {MIN_DAYS} of each"
         return DriftVerdict(False, reason, rows=rows, days=(before, after))
@@ -111,13 +110,11 @@ def judge(
             skipped.append((feature.name, str(error).splitlines()[0] if str(error) else type(error).__name__))
     if not summaries:
         return DriftVerdict(False, "no column could be judged", skipped=tuple(skipped), rows=rows, days=(before, after))
-    columns = _compare(summaries, {feature.name: feature.kind for feature in features}, policy)
-    return DriftVerdict(
-        True, "", columns, tuple(skipped), rows, (before, after), minimum_effect=policy.minimum_effect, alpha=policy.alpha
-    )
+    columns = _compare(summaries, policy)
+    return DriftVerdict(True, "", columns, tuple(skipped), rows, (before, after))
 
 
-def _compare(summaries: dict[str, _Summary], kinds: dict[str, str], policy: DriftPolicy) -> tuple[ColumnDrift, ...]:
+def _compare(summaries: dict[str, _Summary], policy: DriftPolicy) -> tuple[ColumnDrift, ...]:
     parts = list(summaries.values())
     family = np.repeat(np.arange(len(parts)), [len(part.names) for part in parts])
 
@@ -125,7 +122,7 @@ def _compare(summaries: dict[str, _Summary], kinds: dict[str, str], policy: Drif
         blocks = [getattr(part, side) for part in parts]
         return Blocks(np.hstack([block.total for block in blocks]), np.hstack([block.weight for block in blocks]))
 
-    compared = two_sample(joined("reference"), joined("current"), family, seed=policy.seed, permutations=policy.permutations)
+    compared = two_sample(joined("reference"), joined("current"), family, seed=SEED, permutations=policy.permutations)
     columns = []
     for number, (name, part) in enumerate(summaries.items()):
         cells = family == number
@@ -136,14 +133,10 @@ def _compare(summaries: dict[str, _Summary], kinds: dict[str, str], policy: Drif
         columns.append(
             ColumnDrift(
                 name=name,
-                kind=kinds[name],
                 effect=min(effect, 1.0),
-                shift=None if part.total_variation else float(difference[-1]),
                 p=p,
                 certain=certain,
                 drifted=certain and effect >= policy.minimum_effect,
-                missing_before=part.missing[0],
-                missing_after=part.missing[1],
                 where=_where(part.names, difference, moved),
             )
         )
@@ -155,21 +148,31 @@ def _where(names: tuple[str, ...], difference: Floats, moved: Floats) -> str:
     return f"{names[index]}: {difference[index]:+.1%} of rows"
 
 
-def _thinned(frame: pl.DataFrame, other: pl.DataFrame, time: str) -> pl.DataFrame:
-    """Every n-th row of a side that has n times the other's rows a day.
+def _evened(frames: tuple[pl.DataFrame, pl.DataFrame], time: str, block_days: int) -> list[tuple[pl.DataFrame, Days]]:
+    """Both frames with their days; rows are left out by chance, so that no day has many more than the sparser side's usual one.
 
-    Days are exchanged between the sides, so they must be about as noisy: unthinned, at 9 : 1, 6 to 10 % of calm months alarm.
+    Days are exchanged between the sides, so they must be about as noisy: with nine times the rows in the reference, or in ten
+    of thirty days (a canary's), 10 % of calm months alarm. Not every n-th row: where stations report in turn, that is one.
     """
-    here, there = (side.height / max(1, side[time].dt.date().n_unique()) for side in (frame, other))
-    step = int(here / there) if there else 1
-    return frame.gather_every(step) if step > 1 else frame
+    sides = [_days(frame, time, block_days) for frame in frames]
+    counts = [np.bincount(day, minlength=1) for day, _ in sides]
+    most = UNEVEN * min(float(np.median(count)) for count in counts)
+    draw = np.random.default_rng(SEED)
+    evened = []
+    for frame, (day, days), count in zip(frames, sides, counts, strict=True):
+        if count.max() <= most:
+            evened.append((frame, (day, days)))
+            continue
+        left = frame.filter(draw.random(len(day)) * count[day] < most)
+        evened.append((left, _days(left, time, block_days)))
+    return evened
 
 
-def _days(frame: pl.DataFrame, time: str, block_days: int) -> tuple[Ints, int]:
+def _days(frame: pl.DataFrame, time: str, block_days: int) -> Days:
     return day_index(frame[time].dt.date().to_numpy().astype("datetime64[D]"), block_days)
 
 
-def _summarise(feature: Feature, frames: tuple[pl.DataFrame, pl.DataFrame], sides: list[tuple[Ints, int]]) -> _Summary:
+def _summarise(feature: Feature, frames: tuple[pl.DataFrame, pl.DataFrame], sides: list[Days]) -> _Summary:
     for frame, side in zip(frames, ("the reference", "the current rows"), strict=True):
         if feature.name not in frame.columns:
             raise ValueError(f"the column is missing from {side}")
@@ -179,10 +182,11 @@ def _summarise(feature: Feature, frames: tuple[pl.DataFrame, pl.DataFrame], side
     return _numeric([column.cast(pl.Float64, strict=False).fill_null(np.nan).to_numpy() for column in columns], sides)
 
 
-def _numeric(values: list[Floats], sides: list[tuple[Ints, int]]) -> _Summary:
-    present = [~np.isnan(side) for side in values]
-    both = np.concatenate([side[:: max(1, len(side) * 2 // QUANTILE_ROWS)] for side in values])
-    both = both[~np.isnan(both)]
+def _numeric(values: list[Floats], sides: list[Days]) -> _Summary:
+    # An infinite value is no value: it has no place on a scale, and would make every mean infinite.
+    present = [np.isfinite(side) for side in values]
+    both = np.concatenate([_drawn(side) for side in values])
+    both = both[np.isfinite(both)]
     if not len(both):
         raise ValueError("there is no value on either side")
     edges = np.unique(np.quantile(both, QUANTILES))
@@ -191,9 +195,9 @@ def _numeric(values: list[Floats], sides: list[tuple[Ints, int]]) -> _Summary:
     scale, centre = float(clipped.std()) or 1.0, float(clipped.mean())
     blocks = []
     for side, here, (day, days) in zip(values, present, sides, strict=True):
-        # NaN sorts behind every edge; it gets a bin of its own behind the last.
-        code = np.searchsorted(edges, side) + ~here
-        counts = cell_sums(day, days, code, len(edges) + 2)
+        # What is missing gets a bin of its own behind the last.
+        code = np.where(here, np.searchsorted(edges, side), len(edges) + 1)
+        counts = cell_counts(day, days, code, len(edges) + 2)
         rows = counts.sum(axis=1, keepdims=True)
         missing = counts[:, -1:]
         standard = np.where(here, (np.clip(side, low, high) - centre) / scale, 0.0)
@@ -203,28 +207,30 @@ def _numeric(values: list[Floats], sides: list[tuple[Ints, int]]) -> _Summary:
         blocks.append(Blocks(total, weight))
     names = (*(f"at most {edge:.4g}" for edge in edges), MISSING, "mean")
     points = np.array([True] * (len(edges) + 1) + [False])
-    return _Summary(blocks[0], blocks[1], names, points, False, _shares(blocks, -2))
+    return _Summary(blocks[0], blocks[1], names, points, False)
 
 
-def _categorical(columns: list[pl.Series], sides: list[tuple[Ints, int]]) -> _Summary:
+def _drawn(side: Floats) -> Floats:
+    """Some of the values; by chance, because every n-th may be those of one station or one hour."""
+    most = QUANTILE_ROWS // 2
+    return side if len(side) <= most else side[np.random.default_rng(SEED).integers(0, len(side), most)]
+
+
+def _categorical(columns: list[pl.Series], sides: list[Days]) -> _Summary:
     texts = [column.cast(pl.String) for column in columns]
-    counted = pl.concat(texts).drop_nulls().value_counts(sort=True)
+    # Not under its own name: a column called "count" would meet the counts.
+    counted = pl.concat(texts).alias("value").drop_nulls().value_counts(sort=True)
     if not counted.height:
         raise ValueError("there is no value on either side")
     rows = sum(len(text) for text in texts)
-    names = counted.filter(pl.col("count") >= RARE * rows)[counted.columns[0]].to_list()
+    names = counted.filter(pl.col("count") >= RARE * rows)["value"].to_list()
     codes = {name: code for code, name in enumerate(names)}
     other, missing = len(names), len(names) + 1
     blocks = []
     for text, (day, days) in zip(texts, sides, strict=True):
         code = text.replace_strict(codes, default=other, return_dtype=pl.Int64)
         code = pl.select(pl.when(text.is_null()).then(missing).otherwise(code)).to_series()
-        counts = cell_sums(day, days, code.to_numpy(), missing + 1)
+        counts = cell_counts(day, days, code.to_numpy(), missing + 1)
         blocks.append(Blocks(counts, np.repeat(counts.sum(axis=1, keepdims=True), missing + 1, axis=1)))
     cells = (*names, OTHER, MISSING)
-    return _Summary(blocks[0], blocks[1], cells, np.ones(len(cells), dtype=bool), True, _shares(blocks, -1))
-
-
-def _shares(blocks: list[Blocks], cell: int) -> tuple[float, float]:
-    before, after = (float(block.mean()[cell]) for block in blocks)
-    return before, after
+    return _Summary(blocks[0], blocks[1], cells, np.ones(len(cells), dtype=bool), True)

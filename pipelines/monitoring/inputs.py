@@ -24,10 +24,17 @@ def released(ledger: Ledger) -> int:
     return len({one.release for one in ledger.records() if one.to == Stage.PRODUCTION})
 
 
+def promoted(ledger: Ledger) -> frozenset[str]:
+    """Ids of the retraining decisions whose releases came into production."""
+    came = {one.release for one in ledger.records() if one.to == Stage.PRODUCTION}
+    return frozenset(str(record.load(ledger.objects, name).evidence.get("decision")) for name in came)
+
+
 def served(model: Model, tables: Tables, partition: str, release: str) -> "pl.DataFrame | None":
     """The callers' rows of the month that `release` answered: features, prediction, label (null while unknown), event_time.
 
-    Outcomes are those of the label feed; those that the month's own batch brings count as well, when the feed has not.
+    The first answer to a request counts. Outcomes are the newest of the label feed; those that the month's own batch brings
+    count as well, when the feed has not. A caller need not send a time: the batch knows when the request was due.
     """
     import polars as pl
 
@@ -35,20 +42,42 @@ def served(model: Model, tables: Tables, partition: str, release: str) -> "pl.Da
     months = tables.scan("features")
     if answers is None or months is None:
         return None
-    batch = months.filter(pl.col("_partition") == partition).select(pl.col(model.entity).alias("request_id"), batch=model.label)
+    batch = months.filter(pl.col("_partition") == partition).select(
+        pl.col(model.entity).alias("request_id"), batch_label=model.label, batch_time=model.event_time
+    )
     rows = (
         answers.filter((pl.col("arm") == "live") & (pl.col("release") == release))
         .join(batch, on="request_id", how="inner")
-        .select("request_id", "event_time", "prediction", "features", "batch")
-        .unique(subset="request_id", keep="first")
+        .sort("served_at")
+        .unique(subset="request_id", keep="first", maintain_order=True)
+        .select("request_id", "prediction", "features", "batch_label", event_time=pl.coalesce("event_time", "batch_time"))
     )
     feed = tables.scan("labels")
     if feed is None:
-        joined = rows.with_columns(label=pl.col("batch"))
+        joined = rows.with_columns(label=pl.col("batch_label"))
     else:
-        known = feed.select("request_id", "label").unique(subset="request_id", keep="last")
-        joined = rows.join(known, on="request_id", how="left").with_columns(label=pl.coalesce("label", "batch"))
-    return joined.drop("batch").collect().unnest("features")
+        # Files of a table come in no order, so the newest outcome is found by when it was known.
+        known = feed.group_by("request_id").agg(pl.col("label").sort_by("known_at").last())
+        joined = rows.join(known, on="request_id", how="left", maintain_order="left").with_columns(
+            label=pl.coalesce("label", "batch_label")
+        )
+    return joined.drop("batch_label").collect().unnest("features")
+
+
+def batch(model: Model, tables: Tables, partition: str) -> "pl.DataFrame | None":
+    """The features that the month's own batch gives the same requests, by request_id."""
+    import polars as pl
+
+    frame = tables.scan("features")
+    if frame is None:
+        return None
+    names = [feature.name for feature in model.features]
+    return (
+        frame.filter(pl.col("_partition") == partition)
+        .rename({model.entity: "request_id"})
+        .select("request_id", *names)
+        .collect()
+    )
 
 
 def reference(model: Model, tables: Tables, release: Release) -> "pl.DataFrame | None":

@@ -4,13 +4,11 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from pipelines.model import Model
-from pipelines.monitoring.clusters import Mean, by_day
+from pipelines.monitoring.clusters import NEEDED, Mean, by_day
 
 if TYPE_CHECKING:
     import polars as pl
 
-MIN_LABELLED = 500
-"""Fewer outcomes than this on a month say nothing about a loss difference of a hundredth."""
 MIN_EXCESS = 0.01
 """A mean loss this far over the promised one matters: it is what a canary may not be worse by."""
 ALPHA = 0.01
@@ -30,7 +28,7 @@ class Performance:
 
     @property
     def enough(self) -> bool:
-        return self.labelled >= MIN_LABELLED
+        return self.loss.enough
 
 
 def judge(model: Model, frame: "pl.DataFrame", *, expected: float | None) -> Performance:
@@ -41,11 +39,14 @@ def judge(model: Model, frame: "pl.DataFrame", *, expected: float | None) -> Per
     known = frame.filter(pl.col("label").is_not_null())
     label, prediction = (known[name].to_numpy().astype(np.float32) for name in ("label", "prediction"))
     loss = by_day(model.loss(label, prediction).astype(np.float64), known["event_time"].dt.date().to_numpy())
-    metrics = model.metrics(label, prediction) if known.height >= MIN_LABELLED else {}
-    if expected is None or known.height < MIN_LABELLED:
-        reason = f"{known.height:,} outcomes of {frame.height:,} answers; a verdict needs {MIN_LABELLED}"
-        return Performance(frame.height, known.height, loss, expected, metrics, False, reason)
+    if not loss.enough:
+        reason = f"{known.height:,} outcomes of {frame.height:,} answers, on {loss.days} days; {NEEDED}"
+        return Performance(frame.height, known.height, loss, expected, {}, False, reason)
+    metrics = model.metrics(label, prediction)
+    reason = f"loss {loss.value:.4f} (± {2 * loss.error:.4f})"
+    if expected is None:
+        reason += ", and its evaluation promised none to compare with"
+        return Performance(frame.height, known.height, loss, None, metrics, False, reason)
     excess = Mean(loss.value - expected, loss.error, loss.rows, loss.days)
     worse = excess.value > 0 and excess.p_beyond(MIN_EXCESS) < ALPHA
-    reason = f"loss {loss.value:.4f} (± {2 * loss.error:.4f}), promised {expected:.4f}"
-    return Performance(frame.height, known.height, loss, expected, metrics, worse, reason)
+    return Performance(frame.height, known.height, loss, expected, metrics, worse, f"{reason}, promised {expected:.4f}")

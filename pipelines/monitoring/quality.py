@@ -1,4 +1,4 @@
-"""Are the inputs what they claim to be? Findings a column: missing, out of bounds, unseen, stuck, skewed; and lost rows.
+"""Are the inputs what they claim to be? Findings a column: missing, out of bounds, unseen, stuck; and lost rows.
 
 A fault is something to mend in a feed. That the world has changed is no fault: `drift` and `concept`.
 """
@@ -9,9 +9,10 @@ from typing import Literal
 
 import numpy as np
 import polars as pl
+from numpy.typing import NDArray
 
 from pipelines.model import Feature
-from pipelines.monitoring.blocks import Floats
+from pipelines.monitoring.blocks import MIN_DAYS
 
 Kind = Literal[
     "missing_column",
@@ -43,9 +44,11 @@ class QualityPolicy:
     skew: float = 0.02
     # Differences below this share of the column's spread are rounding.
     skew_tolerance: float = 0.01
+    # A value that half of the rows have anyway (no rain, clear sight) may be all that a quiet week shows.
+    stuck: float = 0.5
     # A day with under a fifth of the usual rows has lost its callers; Sundays and holidays are well above.
     day_volume: float = 0.2
-    # One lost day in a month happens (an airport closes for a storm); more than a tenth of them is a lost feed.
+    # One lost day in a month happens (an airport closes for a storm); more than a tenth over the habit is a lost feed.
     lost_days: float = 0.1
     # A day whose column is missing from nine rows in ten has lost its feed, when no day of the reference ever had that.
     day_nulls: float = 0.9
@@ -53,8 +56,8 @@ class QualityPolicy:
 
 # A share of fewer rows a day is noise.
 DAY_ROWS = 20
-# Fewer joined rows than this say nothing about skew.
-JOINED_ROWS = 50
+# Days before and after a day that say how many rows are usual there: a week knows its Sundays.
+WEEK = 7
 
 
 @dataclass(frozen=True)
@@ -71,21 +74,6 @@ class Finding:
     fault: bool = True
 
 
-@dataclass(frozen=True)
-class QualityVerdict:
-    rows: int
-    checked: tuple[str, ...] = ()
-    findings: tuple[Finding, ...] = ()
-
-    @property
-    def faults(self) -> tuple[Finding, ...]:
-        return tuple(finding for finding in self.findings if finding.fault)
-
-    @property
-    def faulty_columns(self) -> tuple[str, ...]:
-        return tuple(sorted({finding.column for finding in self.faults}))
-
-
 def judge(
     current: pl.DataFrame,
     features: Sequence[Feature],
@@ -94,57 +82,26 @@ def judge(
     source: str = "served",
     reference: pl.DataFrame | None = None,
     policy: QualityPolicy | None = None,
-) -> QualityVerdict:
+) -> tuple[Finding, ...]:
     """Check the feature columns of one month against their promises, and against `reference` where it tells what is usual."""
     policy = policy or QualityPolicy()
     if not current.height:
-        return QualityVerdict(0)
-    findings = list(_volume(current, time, source, policy))
+        return ()
+    findings = _volume(current[time], None if reference is None else reference[time], source, policy)
     # Four tests a column share the error rate (Bonferroni): few, and a fault is never subtle.
     alpha = policy.alpha / (4 * max(1, len(features)))
     for feature in features:
         try:
             findings += _column(current, feature, time, source, reference, policy, alpha)
         except Exception as error:  # one column's fault must not hide the others'
-            text = f"{feature.name} could not be checked: {str(error).splitlines()[0] if str(error) else type(error).__name__}"
-            findings.append(Finding(source, feature.name, "error", 1.0, 0.0, text))
-    return QualityVerdict(current.height, tuple(feature.name for feature in features), tuple(findings))
+            findings.append(unreadable(source, feature, error))
+    return tuple(findings)
 
 
-def skew(
-    served: pl.DataFrame,
-    recomputed: pl.DataFrame,
-    features: Sequence[Feature],
-    *,
-    key: str,
-    policy: QualityPolicy | None = None,
-) -> tuple[int, tuple[Finding, ...]]:
-    """Compare what was served with what the batch says of the same requests: rows compared, findings a column that differs.
-
-    Finds a feed in wrong units where no bound does: the same request cannot have two temperatures.
-    """
-    policy = policy or QualityPolicy()
-    both = served.join(recomputed, on=key, how="inner", suffix="_batch")
-    if both.height < JOINED_ROWS:
-        return both.height, ()
-    alpha = policy.alpha / max(1, len(features))
-    findings = []
-    for feature in features:
-        if not {feature.name, f"{feature.name}_batch"} <= set(both.columns):
-            continue
-        ours, theirs = pl.col(feature.name), pl.col(f"{feature.name}_batch")
-        if feature.kind == "categorical":
-            differs = ours.cast(pl.String).ne_missing(theirs.cast(pl.String))
-        else:
-            ours, theirs = (column.cast(pl.Float64, strict=False).fill_nan(None) for column in (ours, theirs))
-            tolerance = policy.skew_tolerance * theirs.std().fill_null(0.0) + 1e-9
-            differs = (ours.is_null() != theirs.is_null()) | ((ours - theirs).abs() > tolerance).fill_null(False)
-        count = int(both.select(differs.sum()).item())
-        if certainly_over(count, both.height, policy.skew, alpha):
-            share = count / both.height
-            text = f"{feature.name} as served differs from the month's batch in {share:.0%} of {both.height:,} requests"
-            findings.append(Finding("served", feature.name, "skew", share, policy.skew, text))
-    return both.height, tuple(findings)
+def unreadable(source: str, feature: Feature, error: Exception) -> Finding:
+    """What is found of a column that cannot even be checked."""
+    reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+    return Finding(source, feature.name, "error", 1.0, 0.0, f"{feature.name} could not be checked: {reason}")
 
 
 def certainly_over(count: int, rows: int, limit: float, alpha: float) -> bool:
@@ -177,11 +134,13 @@ def _column(
         fault = before < 1.0 if usual is not None else not feature.nullable
         return [Finding(source, name, "empty", 1.0, before, f"{name} has no value in any of {rows:,} rows", fault)]
     found = []
-    limit = before + policy.null_jump if feature.nullable else max(policy.nulls, 2 * before)
+    limit = max(policy.nulls, 2 * before)
+    if feature.nullable:
+        # How much of such a column is missing anyway, only the reference knows, and not of a single day.
+        tells = usual is not None and frame[time].dt.date().n_unique() >= MIN_DAYS
+        limit = before + policy.null_jump if tells else 1.0
     if certainly_over(nulls, rows, limit, alpha):
-        text = (
-            f"{name} is missing from {nulls / rows:.1%} of rows; {'usual' if usual is not None else 'allowed'} is {before:.1%}"
-        )
+        text = f"{name} is missing from {nulls / rows:.1%} of rows" + (f"; usual is {before:.1%}" if usual is not None else "")
         found.append(Finding(source, name, "nulls", nulls / rows, limit, text))
     elif nulls:
         found += _null_days(frame, values, reference, usual, feature, time, source, policy)
@@ -189,10 +148,7 @@ def _column(
         found += _unseen(values, feature, source, policy, alpha)
     else:
         found += _bounds(values, feature, source, policy, alpha)
-    if usual is not None and rows >= DAY_ROWS and values.n_unique() == 1 and usual.drop_nulls().n_unique() > 1:
-        text = f"{name} is stuck at {values.drop_nulls()[0]!r}; it varied in the reference"
-        found.append(Finding(source, name, "constant", 1.0, 0.0, text))
-    return found
+    return found if usual is None else found + _stuck(values, usual, frame[time], feature, source, policy)
 
 
 def _clean(column: pl.Series, feature: Feature) -> pl.Series:
@@ -226,6 +182,20 @@ def _unseen(values: pl.Series, feature: Feature, source: str, policy: QualityPol
     return [Finding(source, feature.name, "unseen_category", share, policy.unseen, text, fault)]
 
 
+def _stuck(
+    values: pl.Series, usual: pl.Series, time: pl.Series, feature: Feature, source: str, policy: QualityPolicy
+) -> list[Finding]:
+    """One value over a week or more, in a column that varies otherwise. Within a day, much stands still that is no fault."""
+    present, known = values.drop_nulls(), usual.drop_nulls()
+    if present.n_unique() != 1 or time.filter(values.is_not_null()).dt.date().n_unique() < MIN_DAYS or not len(known):
+        return []
+    share = int((known == present[0]).sum()) / len(known)
+    if share >= policy.stuck:
+        return []
+    text = f"{feature.name} is stuck at {present[0]!r}; in the reference {share:.0%} of rows have that value"
+    return [Finding(source, feature.name, "constant", 1.0, policy.stuck, text)]
+
+
 def _null_days(
     frame: pl.DataFrame,
     values: pl.Series,
@@ -256,20 +226,33 @@ def _by_day(time: pl.Series, values: pl.Series) -> pl.DataFrame:
     return shares.filter(pl.col("len") >= DAY_ROWS)
 
 
-def _volume(frame: pl.DataFrame, time: str, source: str, policy: QualityPolicy) -> list[Finding]:
-    """Days between the first and the last on which rows stayed away."""
-    counts = _counts(frame[time])
-    usual = float(np.median(counts[counts > 0])) if len(counts) else 0.0
-    if usual < DAY_ROWS:
+def _volume(time: pl.Series, usual: pl.Series | None, source: str, policy: QualityPolicy) -> list[Finding]:
+    """Days between the first and the last on which rows stayed away, more of them than in the reference."""
+    rows, lost = _lost(time, policy)
+    habit = _share(_lost(usual, policy)[1]) if usual is not None else 0.0
+    if _share(lost) - habit <= policy.lost_days:
         return []
-    lost = int((counts < policy.day_volume * usual).sum())
-    share = lost / len(counts)
-    if share <= policy.lost_days:
-        return []
-    text = f"{lost} of {len(counts)} days have under {policy.day_volume:.0%} of the usual {usual:,.0f} rows"
-    return [Finding(source, "(rows)", "volume", share, policy.lost_days, text)]
+    text = f"{int(lost.sum())} of {len(lost)} days have under {policy.day_volume:.0%} of the usual {rows:,.0f} rows"
+    return [Finding(source, "(rows)", "volume", _share(lost), habit + policy.lost_days, text)]
 
 
-def _counts(time: pl.Series) -> Floats:
+def _lost(time: pl.Series, policy: QualityPolicy) -> tuple[float, NDArray[np.bool_]]:
+    """The usual rows a day, and which days have a fraction of what both the week before and the week after have.
+
+    Of both, because a level that changes and stays is a rollout's doing: a canary's rows are a twentieth of all at first.
+    """
     days = time.drop_nulls().dt.epoch("d").to_numpy()
-    return np.bincount(days - days.min()).astype(np.float64) if len(days) else np.zeros(0)
+    counts = np.bincount(days - days.min()) if len(days) else np.zeros(0, dtype=np.int64)
+    there = np.flatnonzero(counts)
+    usual = float(np.median(counts[there])) if len(there) else 0.0
+    lost = np.zeros(len(counts), dtype=bool)
+    if usual < DAY_ROWS:
+        return usual, lost
+    for day in range(1, len(counts) - 1):
+        before, after = counts[there[there < day][-WEEK:]], counts[there[there > day][:WEEK]]
+        lost[day] = counts[day] < policy.day_volume * min(np.median(before), np.median(after))
+    return usual, lost
+
+
+def _share(marked: NDArray[np.bool_]) -> float:
+    return float(marked.mean()) if len(marked) else 0.0

@@ -33,6 +33,10 @@ REMEDIES = {
 }
 
 
+# The largest shifts tell the season; the rest are in the drift record.
+NAMED = 4
+
+
 @dataclass(frozen=True)
 class Triage:
     """The verdict on one month."""
@@ -42,20 +46,28 @@ class Triage:
     remedy: str
 
 
-def judge(quality: Sequence[Finding], drifted: Sequence[str], performance: Performance, concept: Concept) -> Triage:
-    """One cause for one month; `drifted` names the features whose inputs moved."""
-    moved = f"inputs moved: {', '.join(drifted[:4])}{' …' if len(drifted) > 4 else ''}" if drifted else "inputs as before"  # noqa: PLR2004
+def judge(quality: Sequence[Finding], drifted: Sequence[str] | None, performance: Performance, concept: Concept) -> Triage:
+    """One cause for one month; `drifted` names the features whose inputs moved, None where that could not be judged."""
+    moved = _moved(drifted)
     if quality:
         return _found(Cause.DATA_QUALITY, *(finding.text for finding in quality[:3]))
     if not performance.enough or not concept.decided:
-        return _found(Cause.NOT_ENOUGH_LABELS, performance.reason, moved)
+        return _found(Cause.NOT_ENOUGH_LABELS, concept.reason if performance.enough else performance.reason, moved)
     if concept.changed:
         return _found(Cause.CONCEPT_DRIFT, concept.reason, performance.reason, moved)
     if performance.worse:
         return _found(Cause.DATA_DRIFT_WITH_LOSS if drifted else Cause.LOSS_UNEXPLAINED, performance.reason, moved)
     if drifted:
         return _found(Cause.DATA_DRIFT, moved, performance.reason)
-    return _found(Cause.HEALTHY, performance.reason)
+    return _found(Cause.HEALTHY, performance.reason, moved)
+
+
+def _moved(drifted: Sequence[str] | None) -> str:
+    if drifted is None:
+        return "too few days to compare the inputs"
+    if not drifted:
+        return "inputs as before"
+    return f"inputs moved: {', '.join(drifted[:NAMED])}{' …' if len(drifted) > NAMED else ''}"
 
 
 def _found(cause: Cause, *reasons: str) -> Triage:

@@ -46,7 +46,7 @@ class TrainingSet:
 
 
 def choose(model: Model, tables: Tables, partitions: Sequence[str], split: Split) -> TrainingSet:
-    """Fix a training set over `partitions` (empty: the last `min_partitions` that have features) at today's versions.
+    """Fix a training set over `partitions` (empty: all that have features) at today's versions.
 
     Raises UserError when a month has no features.
     """
@@ -55,7 +55,7 @@ def choose(model: Model, tables: Tables, partitions: Sequence[str], split: Split
     if version is None:
         raise UserError("there are no features yet", "Deliver a month first.")
     there = available(tables)
-    chosen = tuple(partitions) or tuple(there[-model.min_partitions :])
+    chosen = tuple(partitions) or tuple(there)
     missing = [partition for partition in chosen if partition not in there]
     if missing:
         raise UserError(f"no features of {', '.join(missing)}", f"Choose among {', '.join(there)}.")

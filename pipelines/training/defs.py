@@ -16,7 +16,7 @@ class TrainingConfig(dg.Config):
     kind: str = "challenger"
     """`challenger`, or `baseline` for the simplest predictor, which is what serves before there is a model."""
     partitions: list[str] = []
-    """Months to learn from; empty means the newest that have features, as many as the model asks for."""
+    """Months to learn from; empty means all that have features."""
     split: str = "days"
     """`days` holds out every fourth day; `random` holds out rows, and flatters."""
     reason: str = "started by hand"
@@ -26,7 +26,7 @@ class TrainingConfig(dg.Config):
     """When the training should be done: as long as that is safe it stays on spot capacity, then it moves to on-demand."""
 
 
-@dg.asset(group_name="training")
+@dg.asset(group_name="training", deps=["features", "retraining_decision"])
 def training_set(config: TrainingConfig, platform: Platform) -> dg.Output[dict[str, Any]]:
     """Which rows of which table versions the model learns from, recorded before it does."""
     from dataclasses import asdict
