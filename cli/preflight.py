@@ -29,8 +29,8 @@ def refuse_foreign(place: Path) -> None:
 def model(place: Path | None) -> str | None:
     """The model package that the next `up` in `place` is to run, found to be whole; None: the stack's default.
 
-    Without a place only $SPOTFORGE_MODEL counts, not what an earlier stack ran. Raises UserError where it cannot be imported, as
-    every part of the stack would fail of it, each in its own log.
+    Without a place only $SPOTFORGE_MODEL counts, not what an earlier stack ran. Raises UserError where it cannot be imported
+    or is not whole: every part of the stack would fail of it, each in its own log.
     """
     from pipelines.model import load_model
     from stacks.outputs import StackOutputs

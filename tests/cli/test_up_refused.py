@@ -19,7 +19,6 @@ from stacks.local import paths, ports, stack
 from stacks.outputs import StackOutputs
 from tests.cli.shell import environment, refusal, refused, running, spotforge
 
-A_MODEL = "class Anything:\n    name = 'tiny'\n\nMODEL = Anything()\n"
 
 
 @pytest.fixture
@@ -109,8 +108,9 @@ def test_a_folder_with_other_things_in_it_is_refused_before_a_file_is_written(ho
         ("MODEL = 1 / 0\n", "model package 'acme' cannot be imported (ZeroDivisionError: division by zero)"),
         ("def MODEL(:\n", "model package 'acme' cannot be imported (SyntaxError: "),
         ("model = 1\n", "acme.model has no object named MODEL"),
+        ("class MODEL:\n    name = 'tiny'\n", "acme.model.MODEL lacks baseline, build_features, contract, "),
     ],
-    ids=["no such package", "a broken import", "code that raises", "not Python", "no MODEL"],
+    ids=["no such package", "a broken import", "code that raises", "not Python", "no MODEL", "half a MODEL"],
 )
 def test_a_model_that_is_not_there_is_refused_before_anything_is_written(home: Path, code: str | None, said: str) -> None:
     if code is not None:
@@ -128,11 +128,10 @@ def test_the_model_that_the_stack_remembers_is_looked_for_too(home: Path, stack_
     assert {path.name for path in home.iterdir()} == {"outputs.json"}
 
 
-def test_a_living_stack_is_not_given_another_model(stack_store: StackOutputs, tmp_path: Path) -> None:
+def test_a_living_stack_is_not_given_another_model(stack_store: StackOutputs) -> None:
     home = stack_store.state_dir
     assert home is not None
-    _package(tmp_path, A_MODEL)
-    said = refusal(spotforge("up", "--home", home, SPOTFORGE_MODEL="acme", PYTHONPATH=str(tmp_path)))
+    said = refusal(spotforge("up", "--home", home, SPOTFORGE_MODEL="tests.byo", PYTHONPATH=str(paths.PROJECT)))
     assert (
         said == f"spotforge: the stack in {home} is running with the model pipelines.flight_delay. Run `spotforge down` first."
     )
