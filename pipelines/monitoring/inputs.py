@@ -1,5 +1,6 @@
 """What monitoring reads: a month's answers with their outcomes, the champion's promise, and the rows it learned from."""
 
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
 from pipelines.model import Model
@@ -36,14 +37,31 @@ def served(model: Model, tables: Tables, partition: str, release: str) -> "pl.Da
     The first answer to a request counts. Outcomes are the newest of the label feed; those that the month's own batch brings
     count as well, when the feed has not. A caller need not send a time: the batch knows when the request was due.
     """
+    columns = (model.entity, model.label, model.event_time)
+    return _read(columns, tables, partition, release, *map(tables.version, ("predictions", "features", "labels")))
+
+
+@lru_cache(maxsize=1)  # every judgement of a month reads the same rows
+def _read(
+    columns: tuple[str, str, str],
+    tables: Tables,
+    partition: str,
+    release: str,
+    predictions: int | None,
+    features: int | None,
+    labels: int | None,
+) -> "pl.DataFrame | None":
+    """`served` of these versions of the tables; `columns` of the batch: request id, label, moment."""
     import polars as pl
 
-    answers = tables.scan("predictions")
-    months = tables.scan("features")
+    entity, label, moment = columns
+    if predictions is None or features is None:
+        return None
+    answers, months = tables.scan("predictions", predictions), tables.scan("features", features)
     if answers is None or months is None:
         return None
     batch = months.filter(pl.col("_partition") == partition).select(
-        pl.col(model.entity).alias("request_id"), batch_label=model.label, batch_time=model.event_time
+        pl.col(entity).alias("request_id"), batch_label=label, batch_time=moment
     )
     rows = (
         answers.filter((pl.col("arm") == "live") & (pl.col("release") == release))
@@ -52,7 +70,7 @@ def served(model: Model, tables: Tables, partition: str, release: str) -> "pl.Da
         .unique(subset="request_id", keep="first", maintain_order=True)
         .select("request_id", "prediction", "features", "batch_label", event_time=pl.coalesce("event_time", "batch_time"))
     )
-    feed = tables.scan("labels")
+    feed = None if labels is None else tables.scan("labels", labels)
     if feed is None:
         joined = rows.with_columns(label=pl.col("batch_label"))
     else:

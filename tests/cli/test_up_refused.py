@@ -20,7 +20,6 @@ from stacks.outputs import StackOutputs
 from tests.cli.shell import environment, refusal, refused, running, spotforge
 
 
-
 @pytest.fixture
 def home(tmp_path: Path) -> Iterator[Path]:
     yield tmp_path / "home"
