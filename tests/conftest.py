@@ -5,16 +5,29 @@ from pathlib import Path
 
 import pytest
 
+from pipelines.objects import Objects
 from stacks.local import stack
 from stacks.local.parts import PARTS
 from stacks.local.ports import free_base
 from stacks.outputs import StackOutputs
+from tests.stores import apart
 
 
 @pytest.fixture(scope="session")
 def stack_store(tmp_path_factory: pytest.TempPathFactory) -> Iterator[StackOutputs]:
     """A real SeaweedFS with the stack's buckets; tracking, orchestration and gateway do not answer."""
     yield from _running(tmp_path_factory.mktemp("store"), ("seaweedfs",))
+
+
+@pytest.fixture
+def outputs(stack_store: StackOutputs, tmp_path: Path) -> StackOutputs:
+    """The session's store, in it fresh buckets, and a state folder of the test's own."""
+    return apart(stack_store, tmp_path / "home")
+
+
+@pytest.fixture
+def ledger_bucket(outputs: StackOutputs) -> Objects:
+    return Objects(outputs.object_store, outputs.object_store.buckets.ledger)
 
 
 @pytest.fixture(scope="session")

@@ -18,9 +18,9 @@ MONTH = "2013-06"
 
 
 @pytest.fixture
-def platform(stack_store: StackOutputs, tmp_path: Path) -> Iterator[Platform]:
+def platform(outputs: StackOutputs, tmp_path: Path) -> Iterator[Platform]:
     path = tmp_path / "outputs.json"
-    path.write_text(stack_store.to_json())
+    path.write_text(outputs.to_json())
     yield Platform(outputs_file=str(path))
 
 

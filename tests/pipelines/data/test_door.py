@@ -68,9 +68,9 @@ def test_a_missing_source_and_a_collapsed_volume_hold_the_month_back(month: dict
 
 
 def test_a_held_back_month_leaves_silver_alone_and_the_corrected_one_passes(
-    stack_store: StackOutputs, month: dict[str, pl.DataFrame]
+    outputs: StackOutputs, month: dict[str, pl.DataFrame]
 ) -> None:
-    objects, tables = Objects(stack_store.object_store, "data"), Tables(stack_store)
+    objects, tables = Objects(outputs.object_store, outputs.object_store.buckets.data), Tables(outputs)
     first = landing.deliver(objects, "2013-02", _sick(month))
     batches.land(MODEL, objects, tables, first)
     held = batches.validate(MODEL, objects, tables, first)
@@ -93,9 +93,9 @@ def test_a_held_back_month_leaves_silver_alone_and_the_corrected_one_passes(
 
 
 def test_a_feed_that_writes_text_for_numbers_is_kept_as_it_came_and_held_back(
-    stack_store: StackOutputs, month: dict[str, pl.DataFrame]
+    outputs: StackOutputs, month: dict[str, pl.DataFrame]
 ) -> None:
-    objects, tables = Objects(stack_store.object_store, "data"), Tables(stack_store)
+    objects, tables = Objects(outputs.object_store, outputs.object_store.buckets.data), Tables(outputs)
     text = month["flights"].with_columns(pl.format("{} mi", "distance").alias("distance"), surprise=pl.lit(1.5))
     for frames in (month | {"flights": text.drop("air_time")}, month):
         delivery = landing.deliver(objects, "2013-04", frames)
@@ -113,8 +113,8 @@ def test_a_feed_that_writes_text_for_numbers_is_kept_as_it_came_and_held_back(
         assert kept["surprise"].to_list() == [1.5] * kept.height
 
 
-def test_repeating_an_old_run_does_not_undo_a_correction(stack_store: StackOutputs, month: dict[str, pl.DataFrame]) -> None:
-    objects, tables = Objects(stack_store.object_store, "data"), Tables(stack_store)
+def test_repeating_an_old_run_does_not_undo_a_correction(outputs: StackOutputs, month: dict[str, pl.DataFrame]) -> None:
+    objects, tables = Objects(outputs.object_store, outputs.object_store.buckets.data), Tables(outputs)
     short = {name: frame.head(2000) for name, frame in month.items()}
     old, new = landing.deliver(objects, "2013-09", short), landing.deliver(objects, "2013-09", month)
     for delivery in (old, new):
@@ -127,9 +127,9 @@ def test_repeating_an_old_run_does_not_undo_a_correction(stack_store: StackOutpu
 
 
 def test_an_interrupted_delivery_and_two_senders_at_once_leave_only_whole_deliveries(
-    stack_store: StackOutputs, month: dict[str, pl.DataFrame]
+    outputs: StackOutputs, month: dict[str, pl.DataFrame]
 ) -> None:
-    objects = Objects(stack_store.object_store, "data")
+    objects = Objects(outputs.object_store, outputs.object_store.buckets.data)
     whole = {name: frame.head(50) for name, frame in month.items()}
     objects.put("landing/2013-10/0001/weather.parquet", b"from a sender that was killed")
     with ThreadPoolExecutor(4) as pool:
@@ -144,9 +144,9 @@ def test_an_interrupted_delivery_and_two_senders_at_once_leave_only_whole_delive
 
 
 def test_a_delivery_without_its_marker_does_not_exist_and_an_altered_one_is_refused(
-    stack_store: StackOutputs, month: dict[str, pl.DataFrame]
+    outputs: StackOutputs, month: dict[str, pl.DataFrame]
 ) -> None:
-    objects = Objects(stack_store.object_store, "data")
+    objects = Objects(outputs.object_store, outputs.object_store.buckets.data)
     objects.put("landing/2013-11/0001/flights.parquet", b"half written")
     assert landing.deliveries(objects, "2013-11") == []
     delivery = landing.deliver(objects, "2013-11", {"planes": month["planes"]})

@@ -1,6 +1,5 @@
 """A real object store and a real Envoy under a real supervisor, once for the room's tests."""
 
-import uuid
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -9,7 +8,8 @@ import pytest
 from pipelines.objects import Objects
 from stacks.errors import UserError
 from stacks.local import ports, stack
-from stacks.outputs import Buckets, StackOutputs
+from stacks.outputs import StackOutputs
+from tests.stores import apart
 
 
 @pytest.fixture(scope="session")
@@ -33,27 +33,7 @@ def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[StackOutputs]:
 @pytest.fixture
 def outputs(running: StackOutputs, tmp_path: Path) -> StackOutputs:
     """The running stack with fresh buckets and a state folder of the test's own."""
-    import boto3
-
-    from stacks.credentials import read
-
-    store = running.object_store
-    key, secret = read(store)
-    client = boto3.client(
-        "s3", endpoint_url=store.endpoint, region_name=store.region, aws_access_key_id=key, aws_secret_access_key=secret
-    )
-    tag = uuid.uuid4().hex[:8]
-    names = {role: f"{role}-{tag}" for role in ("artifacts", "data", "ledger", "logs")}
-    for role, name in names.items():
-        client.create_bucket(Bucket=name, ObjectLockEnabledForBucket=role == "ledger")
-    return running.model_copy(
-        update={"object_store": store.model_copy(update={"buckets": Buckets(**names)}), "state_dir": tmp_path}
-    )
-
-
-@pytest.fixture
-def ledger_bucket(outputs: StackOutputs) -> Objects:
-    return Objects(outputs.object_store, outputs.object_store.buckets.ledger)
+    return apart(running, tmp_path)
 
 
 @pytest.fixture

@@ -11,14 +11,13 @@ import pytest
 from pipelines.objects import Objects
 from pipelines.serving import image
 from stacks.outputs import StackOutputs
+from tests.stores import apart
 
 
 @pytest.fixture(scope="session")
-def outputs(stack_store: StackOutputs) -> StackOutputs:
-    """The session's store, with tables and releases in a bucket that no other room's tests read."""
-    store = stack_store.object_store
-    apart = store.buckets.model_copy(update={"data": store.buckets.logs, "ledger": store.buckets.logs})
-    return stack_store.model_copy(update={"object_store": store.model_copy(update={"buckets": apart})})
+def outputs(stack_store: StackOutputs, tmp_path_factory: pytest.TempPathFactory) -> StackOutputs:
+    """The session's store, with buckets that no other room's tests read."""
+    return apart(stack_store, tmp_path_factory.mktemp("serving"))
 
 
 @pytest.fixture(scope="session")

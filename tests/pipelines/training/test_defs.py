@@ -15,11 +15,11 @@ from stacks.outputs import StackOutputs
 
 
 @pytest.fixture
-def resources(stack_store: StackOutputs) -> dict[str, Any]:
+def resources(outputs: StackOutputs) -> dict[str, Any]:
     month = MODEL.build_features(MODEL.deliver("2013-11")).with_columns(pl.lit("2013-11").alias("_partition"))
-    Tables(stack_store).replace("features", month, partition_by=["_partition"], predicate="_partition = '2013-11'")
-    assert stack_store.state_dir is not None
-    platform = Platform(outputs_file=str(stack_store.state_dir / "outputs.json"))
+    Tables(outputs).replace("features", month, partition_by=["_partition"], predicate="_partition = '2013-11'")
+    assert outputs.state_dir is not None
+    platform = Platform(outputs_file=str(outputs.state_dir / "outputs.json"))
     return {"platform": platform, "io_manager": RecordIOManager(platform=platform)}
 
 
