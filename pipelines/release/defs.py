@@ -12,26 +12,16 @@ MIRROR_S = 1
 RECORDS_A_LOOK = 50
 
 
-@dg.asset(group_name="release")
-def release_candidate(
-    context: dg.AssetExecutionContext,
-    platform: Platform,
-    training_set: dict[str, Any],
-    evaluation: dict[str, Any],
-    model_package: dict[str, Any],
-    registered_model: dict[str, Any],
-) -> dg.Output[dict[str, Any]]:
+MADE_OF = ("training_set", "evaluation", "model_package", "registered_model")
+
+
+@dg.asset(group_name="release", deps=MADE_OF)
+def release_candidate(context: dg.AssetExecutionContext, platform: Platform) -> dg.Output[dict[str, Any]]:
     """Code, model, data and configuration as one immutable record, put into the ledger as a candidate."""
     from pipelines.release import assemble
 
-    release = assemble.from_training(
-        platform.outputs,
-        training_set=training_set,
-        evaluation=evaluation,
-        model_package=model_package,
-        registered_model=registered_model,
-        who="dagster",
-    )
+    made = {name: platform.record(name) for name in MADE_OF}
+    release = assemble.from_training(platform.outputs, **made, who="dagster")
     context.log.info(f"{release.id} is a candidate; the release controller takes it from here")
     record = json.loads(release.model_dump_json())
     return dg.Output({"release": release.id}, metadata=shown({"release": release.id, "record": record}))

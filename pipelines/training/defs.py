@@ -41,20 +41,18 @@ def training_set(config: TrainingConfig, platform: Platform) -> dg.Output[dict[s
     return dg.Output(record, metadata=shown(record))
 
 
-@dg.asset(group_name="training")
-def trained_model(
-    context: dg.AssetExecutionContext, platform: Platform, training_set: dict[str, Any]
-) -> dg.Output[dict[str, Any]]:
+@dg.asset(group_name="training", deps=[training_set])
+def trained_model(context: dg.AssetExecutionContext, platform: Platform) -> dg.Output[dict[str, Any]]:
     """The trained graph. Runs in a process of its own that may be reclaimed at any time, and goes on from its last commit."""
     from pipelines.training import dataset, work
 
-    objects, model = platform.bucket("artifacts"), platform.model
-    chosen = dataset.load(objects, training_set["id"])
-    if training_set["kind"] == "baseline":
+    objects, model, asked = platform.bucket("artifacts"), platform.model, platform.record("training_set")
+    chosen = dataset.load(objects, asked["id"])
+    if asked["kind"] == "baseline":
         record = work.fit_baseline(objects, model, platform.tables, chosen)
         return dg.Output(record, metadata=shown(record))
     events = []
-    for event in work.train(platform.outputs, objects, model, chosen, deadline_s=training_set["deadline_minutes"] * 60):
+    for event in work.train(platform.outputs, objects, model, chosen, deadline_s=asked["deadline_minutes"] * 60):
         context.log.info(f"{event.kind}: {event.detail}")
         # The timeline of the asset in the UI, as it happens and also if the run dies.
         context.log_event(
@@ -65,16 +63,17 @@ def trained_model(
     return dg.Output(record, metadata=shown(record))
 
 
-@dg.asset(group_name="training", check_specs=[dg.AssetCheckSpec(name, asset="evaluation", blocking=True) for name in CHECKS])
-def evaluation(
-    platform: Platform, training_set: dict[str, Any], trained_model: dict[str, Any]
-) -> Iterator[dg.Output[dict[str, Any]] | dg.AssetCheckResult]:
+@dg.asset(
+    group_name="training",
+    deps=[training_set, trained_model],
+    check_specs=[dg.AssetCheckSpec(name, asset="evaluation", blocking=True) for name in CHECKS],
+)
+def evaluation(platform: Platform) -> Iterator[dg.Output[dict[str, Any]] | dg.AssetCheckResult]:
     """The model against the baseline and the champion, on rows none of them has learned from."""
     from pipelines.training import work
 
-    result = work.judge(
-        platform.outputs, platform.bucket("artifacts"), platform.model, platform.tables, training_set, trained_model
-    )
+    chosen, trained = map(platform.record, ("training_set", "trained_model"))
+    result = work.judge(platform.outputs, platform.bucket("artifacts"), platform.model, platform.tables, chosen, trained)
     yield dg.Output(
         result, metadata={"losses": result["losses"], "metrics": result["metrics"], "champion": result["champion"] or "none"}
     )
@@ -87,14 +86,17 @@ def evaluation(
         )
 
 
-@dg.asset(group_name="training", check_specs=[dg.AssetCheckSpec("loads_in_serving_env", asset="model_package", blocking=True)])
-def model_package(
-    platform: Platform, training_set: dict[str, Any], trained_model: dict[str, Any], evaluation: dict[str, Any]
-) -> Iterator[dg.Output[dict[str, Any]] | dg.AssetCheckResult]:
+@dg.asset(
+    group_name="training",
+    deps=[training_set, trained_model, evaluation],
+    check_specs=[dg.AssetCheckSpec("loads_in_serving_env", asset="model_package", blocking=True)],
+)
+def model_package(platform: Platform) -> Iterator[dg.Output[dict[str, Any]] | dg.AssetCheckResult]:
     """Graph, signature, model card and example; loaded and scored in the very image that will serve it."""
     from pipelines.training import work
 
-    record, gate = work.package(platform.outputs, platform.model, platform.tables, training_set, trained_model, evaluation)
+    made = map(platform.record, ("training_set", "trained_model", "evaluation"))
+    record, gate = work.package(platform.outputs, platform.model, platform.tables, *made)
     yield dg.Output(
         record, metadata={"card": dg.MetadataValue.md(record["card"]), "prefix": record["prefix"], "image": record["image"]}
     )
@@ -103,18 +105,13 @@ def model_package(
     )
 
 
-@dg.asset(group_name="training")
-def registered_model(
-    platform: Platform,
-    training_set: dict[str, Any],
-    trained_model: dict[str, Any],
-    evaluation: dict[str, Any],
-    model_package: dict[str, Any],
-) -> dg.Output[dict[str, Any]]:
+@dg.asset(group_name="training", deps=[training_set, trained_model, evaluation, model_package])
+def registered_model(platform: Platform) -> dg.Output[dict[str, Any]]:
     """The package as a version in the MLflow registry, with the run that made it."""
     from pipelines.training import work
 
-    record = work.register(platform.outputs, platform.model, training_set, trained_model, evaluation, model_package)
+    made = map(platform.record, ("training_set", "trained_model", "evaluation", "model_package"))
+    record = work.register(platform.outputs, platform.model, *made)
     return dg.Output(record, metadata=shown(record))
 
 

@@ -51,11 +51,15 @@ def test_a_second_model_goes_through_the_whole_loop(scene: Scene) -> None:
     assert [event["segment"] for event in trained["events"] if event["kind"] == "committed"] == [0, 1, 2]
     assert (scene.record("registered_model") or {})["version"] == "2", "the baseline is the first"
 
-    scene.narrate()
-    scene.world.start(third)
-    scene.wait("the month is over", lambda: None if scene.world.busy else True)
-    scene.world.settle()
-    scene.wait("it serves all callers", lambda: (scene.ledger.production() == candidate) or None)
+    # A busy machine may need more callers than one small month has: they go on until the release is decided.
+    for month in MODEL.partitions[2:]:
+        scene.narrate()
+        scene.world.start(month)
+        scene.wait(f"{month} is over", lambda: None if scene.world.busy else True)
+        scene.world.settle()
+        if scene.ledger.in_flight() is None:
+            break
+    assert scene.ledger.production() == candidate
     way = [(record.to, record.weight) for record in scene.ledger.records() if record.release == candidate]
     assert way == [
         (Stage.CANDIDATE, None),
