@@ -157,12 +157,12 @@ def test_a_broken_mirror_changes_nothing_for_callers(
     champion, candidate = servers.start(P), servers.start(C, mode="ok" if fault == "dead" else fault)
     if fault == "dead":
         servers.stop(candidate)
-    gateway.apply(routes([champion, candidate], {P: 100}, mirror=C, timeout_ms=300))
+    gateway.apply(routes([champion, candidate], {P: 100}, mirror=C, timeout_ms=1500))
     load = send(running.gateway.url, 600)
     assert load.failed == []
     assert load.answers == {P: 600}
-    # The slowest of 600: a caller that waited for the mirror would have waited 300 ms.
-    assert sorted(load.seconds)[-6] < 0.25
+    # A caller that waited for the mirror would have waited 1.5 s; on a busy machine half a second is nobody's fault.
+    assert sorted(load.seconds)[-6] < 1.2
     eventually(lambda: gateway.observe(SLO_MS).mirrored[C].errors > 100, "the mirror's failures are counted as its own")
     assert gateway.observe(SLO_MS).live[P] == Arm(600, 0, *_times(gateway, P))
 
