@@ -3,14 +3,15 @@
 What a running stack refuses (ports, databases, disk) is `stacks.local`.
 """
 
-import os
 from pathlib import Path
 
 from stacks.errors import UserError
-from stacks.local import paths
+from stacks.local.lock import HOLDER, LOCK
 
 WRITTEN_BY_A_STACK = frozenset({"ports.json", "outputs.json", "seaweedfs.json"})
-LEFT_BY_A_COMMAND = frozenset({"lock", "lock.holder", "demo"})
+MARK = "demo"
+"""A file in the state folder that says the demo made it, so that a later demo may clear it."""
+LEFT_BY_A_COMMAND = frozenset({LOCK, HOLDER, MARK})
 """What a command leaves that was refused before its stack wrote anything. No proof: other programs write such names, too."""
 
 
@@ -26,27 +27,21 @@ def refuse_foreign(place: Path) -> None:
         raise UserError(f"{place} holds other things than a stack's state", "Name a new or an empty folder with `--home`.")
 
 
-def model(place: Path | None) -> str | None:
-    """The model package that the next `up` in `place` is to run, found to be whole; None: the stack's default.
+def model(place: Path | None) -> str:
+    """The model package that the next `up` in `place` is to run, found to be whole.
 
     Without a place only $SPOTFORGE_MODEL counts, not what an earlier stack ran. Raises UserError where it cannot be imported
     or is not whole: every part of the stack would fail of it, each in its own log.
     """
     from pipelines.model import load_model
-    from stacks.outputs import StackOutputs
+    from stacks.local import stack
 
-    package = os.environ.get("SPOTFORGE_MODEL")
-    if not package and place and paths.outputs(place).is_file():
-        try:
-            package = StackOutputs.load(paths.outputs(place)).model
-        except UserError:
-            return None  # a damaged file is written anew
-    if package:
-        try:
-            load_model(package)
-        except UserError:
-            raise
-        except Exception as error:
-            said = f"model package {package!r} cannot be imported ({type(error).__name__}: {error})"
-            raise UserError(said, "Mend it, or see docs/bring-your-own-model.md.") from error
-    return package or None
+    package = stack.chosen_model(place)
+    try:
+        load_model(package)
+    except UserError:
+        raise
+    except Exception as error:
+        said = f"model package {package!r} cannot be imported ({type(error).__name__}: {error})"
+        raise UserError(said, "Mend it, or see docs/bring-your-own-model.md.") from error
+    return package

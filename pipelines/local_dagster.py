@@ -53,6 +53,7 @@ def main() -> None:
     else:
         from dagster_webserver import cli as webserver
 
+        # The library has no types for it.
         webserver.main()  # type: ignore[no-untyped-call]
 
 

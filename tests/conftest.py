@@ -6,17 +6,15 @@ from pathlib import Path
 import pytest
 
 from pipelines.objects import Objects
-from stacks.local import stack
-from stacks.local.parts import PARTS
-from stacks.local.ports import free_base
 from stacks.outputs import StackOutputs
-from tests.stores import apart
+from tests.stores import apart, up
 
 
 @pytest.fixture(scope="session")
 def stack_store(tmp_path_factory: pytest.TempPathFactory) -> Iterator[StackOutputs]:
     """A real SeaweedFS with the stack's buckets; tracking, orchestration and gateway do not answer."""
-    yield from _running(tmp_path_factory.mktemp("store"), ("seaweedfs",))
+    with up(tmp_path_factory.mktemp("store"), ("seaweedfs",)) as outputs:
+        yield outputs
 
 
 @pytest.fixture
@@ -33,11 +31,5 @@ def ledger_bucket(outputs: StackOutputs) -> Objects:
 @pytest.fixture(scope="session")
 def local_stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[StackOutputs]:
     """The whole local stack, every part ready."""
-    yield from _running(tmp_path_factory.mktemp("stack"), PARTS)
-
-
-def _running(home: Path, parts: tuple[str, ...]) -> Iterator[StackOutputs]:
-    try:
-        yield stack.up(home, port_base=free_base(), parts=parts)
-    finally:
-        stack.down(home)
+    with up(tmp_path_factory.mktemp("stack")) as outputs:
+        yield outputs

@@ -1,10 +1,32 @@
-"""A test's own corner of a real store that many tests share: fresh buckets, and a state folder."""
+"""Real stacks for tests: brought up on ports that are free, and a test's own corner of a store that many share."""
 
 import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
-from stacks.local import paths, probes
+from stacks.errors import UserError
+from stacks.local import paths, ports, probes, stack
+from stacks.local.parts import PARTS
 from stacks.outputs import Buckets, StackOutputs
+
+TRIES = 10
+
+
+@contextmanager
+def up(home: Path, parts: tuple[str, ...] = PARTS, *, model: str | None = None) -> Iterator[StackOutputs]:
+    """A local stack with these parts. Another test run may take the same free ports in between: then on others."""
+    try:
+        for attempt in range(TRIES):
+            try:
+                outputs = stack.up(home, port_base=ports.free_base(), parts=parts, model=model)
+                break
+            except UserError as error:
+                if "is taken" not in error.what or attempt == TRIES - 1:
+                    raise
+        yield outputs
+    finally:
+        stack.down(home)
 
 
 def apart(outputs: StackOutputs, home: Path) -> StackOutputs:

@@ -13,7 +13,7 @@ import polars as pl
 from rich.markup import escape
 
 from cli.demo.scene import Scene
-from cli.demo.telling import expect, tell_month
+from cli.demo.telling import expect, tell_checks, tell_month
 from cli.demo.watch import Run
 from pipelines.data.faults import damage
 from stacks.errors import UserError
@@ -28,16 +28,15 @@ def data_arrives(scene: Scene) -> None:
     """Months arrive; one of them damaged, held back, and then corrected."""
     model = scene.model
     months = model.partitions
-    deliveries = [scene.deliver(months[0], model.deliver(months[0]))]
+    first = scene.deliver(months[0], model.deliver(months[0]))
     sick = dict(model.deliver(months[DAMAGED]))
     fact = model.sources[0]
     numeric, categorical = _columns(model, sick[fact])
     sick[fact] = damage(sick[fact], numeric=numeric, categorical=categorical, entity=model.entity)
     bad = scene.deliver(months[DAMAGED], sick)
     scene.say("outside world", f"… and {months[DAMAGED]} is damaged on its way")
-    for delivery in deliveries:
-        expect(scene, scene.processed(delivery))
-        tell_month(scene, delivery.partition)
+    expect(scene, scene.processed(first))
+    tell_month(scene, months[0])
     run = scene.processed(bad)
     held = scene.record("validated", months[DAMAGED])
     if run.status != "FAILURE" or not held or not held["held"]:
@@ -77,9 +76,7 @@ def training_survives(scene: Scene) -> None:
     scene.say("training", f"{again['name']} goes on from the last committed checkpoint")
     run = scene.wait("training, validation, packaging", lambda: _finished(scene, "challenger"))
     expect(scene, run)
-    trained = scene.record("trained_model") or {}
-    scene.reclaimed_training = trained["events"]
-    events = trained["events"]
+    events = scene.reclaimed_training = (scene.record("trained_model") or {})["events"]
     segments = [event["segment"] for event in events if event["kind"] == "committed"]
     if segments != list(range(scene.model.trainer.segments)):
         raise UserError(f"the training committed the segments {segments}", "See the asset trained_model in the Dagster UI.")
@@ -90,8 +87,7 @@ def training_survives(scene: Scene) -> None:
 def model_is_judged(scene: Scene) -> None:
     """What validation, packaging and the registry made of the model."""
     judged, packaged, registered = (scene.record(name) or {} for name in ("evaluation", "model_package", "registered_model"))
-    for check in judged["checks"]:
-        scene.say("validation", f"{check['name']}: {escape(check['reason'])}")
+    tell_checks(scene, judged)
     metrics = judged["metrics"]["candidate"]
     scene.say("validation", ", ".join(f"{key} {value:.3f}" for key, value in metrics.items()) + f" on {judged['rows']:,} rows")
     scene.say(

@@ -9,7 +9,9 @@ import typer
 
 from cli import preflight
 from cli.console import HOME, PORT_BASE, home_of
+from cli.preflight import MARK
 from stacks.errors import UserError
+from stacks.local.lock import HOLDER, LOCK
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -17,8 +19,6 @@ if TYPE_CHECKING:
 REPORT = typer.Option(
     Path("spotforge-demo.html"), "--report", dir_okay=False, writable=True, help="Where to write the HTML report."
 )
-MARK = "demo"
-"""A file in the state folder that says the demo made it, so that a later demo may clear it."""
 YEARS = {"full": 12, "short": 6}
 """How many of the model's months are played."""
 
@@ -64,7 +64,7 @@ def run(
 def _claim(place: Path) -> None:
     if place.exists() and not place.is_dir():
         raise UserError(f"{place} is not a folder", "Run `spotforge down --purge`, or name another place with `--home`.")
-    others = [path.name for path in place.iterdir() if path.name not in {"lock", "lock.holder"}] if place.exists() else []
+    others = [path.name for path in place.iterdir() if path.name not in {LOCK, HOLDER}] if place.exists() else []
     if others and not (place / MARK).exists():
         raise UserError(
             f"{place} holds a stack that the demo did not make",
@@ -82,7 +82,7 @@ def _clear(place: Path, console: "Console") -> None:
     with console.status(f"clearing what an earlier demo left in {place} …"):
         ended = stack.down(place)
         for path in place.iterdir():
-            if path.name in {"lock", "lock.holder"}:
+            if path.name in {LOCK, HOLDER}:
                 continue
             if path.is_dir():
                 shutil.rmtree(path)

@@ -1,5 +1,6 @@
 """What is told of a month, and what the demo insists on. Used by the acts; it starts nothing."""
 
+from collections.abc import Mapping
 from typing import Any
 
 from rich.markup import escape
@@ -23,6 +24,12 @@ def tell_month(scene: Scene, partition: str) -> None:
         scene.say("retraining", f"[bold]{decision['action']}[/] by itself: {first(decision['reasons'])}")
     elif decision and triage and triage["served"]:
         scene.say("retraining", f"none: {first(decision['reasons'])}")
+
+
+def tell_checks(scene: Scene, evaluation: Mapping[str, Any]) -> None:
+    """The guardrails of an `evaluation` record, each with its reason."""
+    for check in evaluation["checks"]:
+        scene.say("validation", f"{check['name']}: {escape(check['reason'])}")
 
 
 def expect(scene: Scene, run: Run) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 from rich.markup import escape
 
 from cli.demo.scene import Scene
-from cli.demo.telling import expect, tell_month
+from cli.demo.telling import expect, tell_checks, tell_month
 from cli.demo.watch import Run
 from pipelines.monitoring.decisions import DECISION_TAG
 from pipelines.release.record import Stage
@@ -74,17 +74,14 @@ def _ship_bad(scene: Scene) -> None:
         return next((run for run in scene.training_runs() if run.id == identity and run.done), None)
 
     expect(scene, scene.wait("train_and_release runs from the UI's launchpad", look))
-    for check in (scene.record("evaluation") or {})["checks"]:
-        scene.say("validation", f"{check['name']}: {escape(check['reason'])}")
+    tell_checks(scene, scene.record("evaluation") or {})
     scene.bad_release = (scene.record("release_candidate") or {})["release"]
 
 
 def bad_release_was_caught(scene: Scene) -> str | None:
     """The release that somebody shipped by hand, if it was rolled back in canary."""
-    for record in scene.ledger.records():
-        if record.to == Stage.ROLLED_BACK and record.release == scene.bad_release:
-            return record.release
-    return None
+    shipped = scene.bad_release
+    return shipped if shipped and scene.ledger.state(shipped) is Stage.ROLLED_BACK else None
 
 
 def _finish_training(scene: Scene) -> None:

@@ -7,6 +7,8 @@ import dagster as dg
 
 from pipelines.orchestration import Platform, shown
 
+HANDED_ON = ("training_set", "trained_model", "evaluation", "model_package")
+"""The assets on the way to a registered model, in order: each learns from those before it."""
 CHECKS = ("beats_baseline", "not_worse_than_champion", "no_slice_regression")
 
 
@@ -41,7 +43,7 @@ def training_set(config: TrainingConfig, platform: Platform) -> dg.Output[dict[s
     return dg.Output(record, metadata=shown(record))
 
 
-@dg.asset(group_name="training", deps=[training_set])
+@dg.asset(group_name="training", deps=HANDED_ON[:1])
 def trained_model(context: dg.AssetExecutionContext, platform: Platform) -> dg.Output[dict[str, Any]]:
     """The trained graph. Runs in a process of its own that may be reclaimed at any time, and goes on from its last commit."""
     from pipelines.training import dataset, work
@@ -65,14 +67,14 @@ def trained_model(context: dg.AssetExecutionContext, platform: Platform) -> dg.O
 
 @dg.asset(
     group_name="training",
-    deps=[training_set, trained_model],
+    deps=HANDED_ON[:2],
     check_specs=[dg.AssetCheckSpec(name, asset="evaluation", blocking=True) for name in CHECKS],
 )
 def evaluation(platform: Platform) -> Iterator[dg.Output[dict[str, Any]] | dg.AssetCheckResult]:
     """The model against the baseline and the champion, on rows none of them has learned from."""
     from pipelines.training import work
 
-    chosen, trained = map(platform.record, ("training_set", "trained_model"))
+    chosen, trained = map(platform.record, HANDED_ON[:2])
     result = work.judge(platform.outputs, platform.bucket("artifacts"), platform.model, platform.tables, chosen, trained)
     yield dg.Output(
         result, metadata={"losses": result["losses"], "metrics": result["metrics"], "champion": result["champion"] or "none"}
@@ -88,14 +90,14 @@ def evaluation(platform: Platform) -> Iterator[dg.Output[dict[str, Any]] | dg.As
 
 @dg.asset(
     group_name="training",
-    deps=[training_set, trained_model, evaluation],
+    deps=HANDED_ON[:3],
     check_specs=[dg.AssetCheckSpec("loads_in_serving_env", asset="model_package", blocking=True)],
 )
 def model_package(platform: Platform) -> Iterator[dg.Output[dict[str, Any]] | dg.AssetCheckResult]:
     """Graph, signature, model card and example; loaded and scored in the very image that will serve it."""
     from pipelines.training import work
 
-    made = map(platform.record, ("training_set", "trained_model", "evaluation"))
+    made = map(platform.record, HANDED_ON[:3])
     record, gate = work.package(platform.outputs, platform.model, platform.tables, *made)
     yield dg.Output(
         record, metadata={"card": dg.MetadataValue.md(record["card"]), "prefix": record["prefix"], "image": record["image"]}
@@ -105,12 +107,12 @@ def model_package(platform: Platform) -> Iterator[dg.Output[dict[str, Any]] | dg
     )
 
 
-@dg.asset(group_name="training", deps=[training_set, trained_model, evaluation, model_package])
+@dg.asset(group_name="training", deps=HANDED_ON)
 def registered_model(platform: Platform) -> dg.Output[dict[str, Any]]:
     """The package as a version in the MLflow registry, with the run that made it."""
     from pipelines.training import work
 
-    made = map(platform.record, ("training_set", "trained_model", "evaluation", "model_package"))
+    made = map(platform.record, HANDED_ON)
     record = work.register(platform.outputs, platform.model, *made)
     return dg.Output(record, metadata=shown(record))
 

@@ -8,6 +8,9 @@ from pathlib import Path
 
 from stacks.errors import UserError
 
+LOCK, HOLDER = "lock", "lock.holder"
+"""What a command leaves in a state folder, also when it then refuses to do anything."""
+
 
 @contextmanager
 def held(home: Path, command: str) -> Iterator[None]:
@@ -17,10 +20,10 @@ def held(home: Path, command: str) -> Iterator[None]:
     """
     from filelock import FileLock, Timeout
 
-    holder = home / "lock.holder"
+    holder = home / HOLDER
     try:
         home.mkdir(mode=0o700, parents=True, exist_ok=True)
-        lock = FileLock(home / "lock", mode=0o600)
+        lock = FileLock(home / LOCK, mode=0o600)
         lock.acquire(timeout=0)
     except Timeout:
         raise UserError(f"{_holder(holder)} is running in {home}", "Wait for it, or use another `--home`.") from None

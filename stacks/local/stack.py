@@ -66,7 +66,7 @@ def prepare(home: Path, *, port_base: int | None = None, model: str | None = Non
         chosen = ports.Ports.at(port_base) if port_base else remembered or ports.Ports.at(ports.DEFAULT_BASE)
         ports.save(home / "ports.json", chosen)
         credentials.ensure(paths.credentials(home))
-        outputs = _outputs(home, chosen, model or _model(home))
+        outputs = _outputs(home, chosen, model or chosen_model(home))
         fresh = paths.outputs(home).with_suffix(".new")
         fresh.write_text(outputs.to_json())
         fresh.replace(paths.outputs(home))
@@ -263,14 +263,16 @@ def _memory(pid: int) -> int:
         return 0
 
 
-def _model(home: Path) -> str:
+def chosen_model(home: Path | None) -> str:
+    """The model package to run: $SPOTFORGE_MODEL's, else what the stack in `home` ran before, else the default."""
+    default = str(StackOutputs.model_fields["model"].default)
     known = os.environ.get("SPOTFORGE_MODEL")
-    if known:
-        return known
+    if known or home is None:
+        return known or default
     try:
         return StackOutputs.load(paths.outputs(home)).model
     except UserError:
-        return str(StackOutputs.model_fields["model"].default)
+        return default  # there is none yet, or it is damaged and written anew
 
 
 def _outputs(home: Path, chosen: ports.Ports, model: str) -> StackOutputs:

@@ -10,9 +10,8 @@ from rich.console import Console
 from cli.demo.scene import Scene
 from pipelines.release.policy import ReleasePolicy
 from pipelines.release.record import Stage
-from stacks.local import stack
-from stacks.local.ports import free_base
 from tests.byo.model import MODEL
+from tests.stores import up
 
 # Six jobs an event hour, not hundreds of flights: less evidence, so that the test ends within its minute.
 POLICY = ReleasePolicy(shadow_answers=60, shadow_pairs=60, canary_requests=(15, 40, 80), canary_blocks=(6, 12, 18))
@@ -23,13 +22,10 @@ def scene(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Scene]:
     """A local stack that runs the tiny model in every part."""
     home: Path = tmp_path_factory.mktemp("byo")
     (home / "release-policy.json").write_text(POLICY.to_json())
-    try:
-        outputs = stack.up(home, port_base=free_base(), model="tests.byo")
+    with up(home, model="tests.byo") as outputs:
         found = Scene(Console(quiet=True), outputs, time.monotonic())
         yield found
         found.world.stop()
-    finally:
-        stack.down(home)
 
 
 @pytest.mark.timeout(240)

@@ -75,7 +75,7 @@ def shades(png: bytes) -> set[tuple[int, int, int]]:
 
     with Image.open(io.BytesIO(png)) as image:
         found = image.convert("RGB").getcolors(1 << 20) or []
-    return {shade for count, shade in found if count > 60 and isinstance(shade, tuple)}  # type: ignore[misc]
+    return {shade for count, shade in found if count > 60 and isinstance(shade, tuple)}  # type: ignore[misc]  # pillow types every mode at once
 
 
 def rgb(colour: str) -> tuple[int, int, int]:

@@ -6,28 +6,15 @@ from pathlib import Path
 import pytest
 
 from pipelines.objects import Objects
-from stacks.errors import UserError
-from stacks.local import ports, stack
 from stacks.outputs import StackOutputs
-from tests.stores import apart
+from tests.stores import apart, up
 
 
 @pytest.fixture(scope="session")
 def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[StackOutputs]:
     """The store and the gateway of a local stack, without its other parts."""
-    home = tmp_path_factory.mktemp("release-stack")
-    for attempt in range(10):
-        try:
-            outputs = stack.up(home, port_base=ports.free_base(), parts=("seaweedfs", "envoy"))
-            break
-        except UserError:
-            # Another test session may have taken the same free ports in between.
-            if attempt == 9:
-                raise
-    try:
+    with up(tmp_path_factory.mktemp("release-stack"), ("seaweedfs", "envoy")) as outputs:
         yield outputs
-    finally:
-        stack.down(home)
 
 
 @pytest.fixture

@@ -13,6 +13,7 @@ from pipelines.release.gateway_envoy import EnvoyGateway
 from pipelines.release.platform import Arm, Routes
 from stacks.errors import UserError
 from stacks.outputs import StackOutputs
+from tests.pipelines.release.callers import ask
 from tests.pipelines.release.servers import Servers, TinyServer, serving
 
 P, C = "r0001-aaaaaaaa", "r0002-bbbbbbbb"
@@ -47,14 +48,7 @@ class Load:
 
     async def one(self, session: aiohttp.ClientSession, url: str) -> None:
         began = time.perf_counter()
-        try:
-            async with session.post(f"{url}/v1/predict", json={"requests": []}) as answer:
-                if answer.status == 200:
-                    self.answers[(await answer.json())["release"]] += 1
-                else:
-                    self.failed.append(f"{answer.status} {await answer.text()}")
-        except aiohttp.ClientError as error:
-            self.failed.append(repr(error))
+        await ask(session, url, [], self.answers, self.failed)
         self.seconds.append(time.perf_counter() - began)
 
 

@@ -30,6 +30,7 @@ from pipelines.tables import Tables
 from stacks.local import paths
 from stacks.local.supervisor import Supervisor
 from stacks.outputs import StackOutputs
+from tests.pipelines.release.callers import ask
 from tests.pipelines.serving import tiny
 
 POLICY = ReleasePolicy(
@@ -79,15 +80,8 @@ class Callers:
                 "time": moment.isoformat(),
                 "features": {"distance": distance, "carrier": "AA", "wind": 0.0},
             }
-            self._labels.append((row["id"], float(self._rng.random() < chance), moment + timedelta(hours=3)))  # type: ignore[arg-type]
-            try:
-                async with session.post(f"{self.url}/v1/predict", json={"requests": [row]}) as answer:
-                    if answer.status == 200:
-                        self.answers[(await answer.json())["release"]] += 1
-                    else:
-                        self.failed.append(f"{answer.status} {await answer.text()}")
-            except aiohttp.ClientError as error:
-                self.failed.append(repr(error))
+            self._labels.append((f"q{number}", float(self._rng.random() < chance), moment + timedelta(hours=3)))
+            await ask(session, self.url, [row], self.answers, self.failed)
             await asyncio.sleep(0.015)
 
     async def _feed(self) -> None:
