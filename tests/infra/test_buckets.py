@@ -9,9 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from infra import buckets, names
+from infra.plan import Recording, record
 from stacks import schema
 from stacks.errors import UserError
-from tests.infra.recorder import Recording, record
 
 ROLES = {"artifacts", "data", "ledger", "logs"}
 ACCOUNT = "123456789012"

@@ -4,7 +4,7 @@ import pulumi
 import pytest
 
 from infra.component import Component
-from tests.infra.recorder import record
+from infra.plan import record
 
 
 class _Whole(Component):

@@ -11,10 +11,11 @@ import yaml
 from pulumi.runtime.mocks import MockResourceArgs
 
 from infra import names
+from infra import plan as recorder
+from infra.plan import Recording, record
 from stacks import schema
 from stacks.outputs import StackOutputs
-from tests.infra import crd, recorder
-from tests.infra.recorder import Recording, record
+from tests.infra import crd
 
 ROOT = Path(__file__).resolve().parents[2]
 STACKS = tuple(sorted(path.name.split(".")[1] for path in schema.FOLDER.glob("Pulumi.*.yaml")))

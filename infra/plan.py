@@ -1,15 +1,19 @@
-"""A recording engine: runs a Pulumi program against mocks and hands back everything it registered.
+"""What a program would make: it runs against a recording engine, with neither an account nor the real engine.
 
-It runs the program to its end first, because that something is absent can only be said once every registration has landed.
+It runs to its end first, because that something is absent can only be said once every registration has landed.
 """
 
 import json
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import pulumi
+import yaml
 from pulumi.runtime import mocks, rpc, settings, stack, sync_await
+
+from stacks import schema
 
 
 @dataclass(frozen=True)
@@ -77,13 +81,40 @@ class _Monitor(mocks.MockMonitor):
         return super().RegisterResourceOutputs(request)  # type: ignore[no-untyped-call]  # the SDK types neither
 
 
+# What AWS gives to a resource, where another one builds on it. Values of the right shape, recognisably nobody's.
+_GIVEN: dict[str, dict[str, Any]] = {
+    "aws:eks/cluster:Cluster": {
+        "endpoint": "https://cluster.invalid",
+        "certificateAuthority": {"data": "Q0E="},
+        "vpcConfig": {"clusterSecurityGroupId": "sg-cluster"},
+        "identities": [{"oidcs": [{"issuer": "https://oidc.invalid/id"}]}],
+    },
+    "aws:rds/instance:Instance": {
+        "address": "database.invalid",
+        "endpoint": "database.invalid:5432",
+        "masterUserSecrets": [{"secretArn": "arn:aws:secretsmanager:::secret:master"}],
+    },
+    "aws:sqs/queue:Queue": {"url": "https://sqs.invalid/queue"},
+    "aws:ec2/launchTemplate:LaunchTemplate": {"latestVersion": 1, "defaultVersion": 1},
+    "aws:ecr/repository:Repository": {"repositoryUrl": "registry.invalid/repository"},
+    "aws:ec2/vpc:Vpc": {"mainRouteTableId": "rtb-main"},
+}
+
+
 class Echo(mocks.Mocks):
-    """Every resource comes into being with the outputs it was given; a bucket also with its ARN."""
+    """Every resource comes into being with the inputs it was given, an ARN, and what AWS adds to its kind."""
 
     def new_resource(self, args: mocks.MockResourceArgs) -> tuple[str, dict[str, Any]]:
-        state = dict(args.inputs)
-        if args.typ == "aws:s3/bucket:Bucket":
-            state["arn"] = f"arn:aws:s3:::{state['bucket']}"
+        state = {**_GIVEN.get(args.typ, {}), **args.inputs}
+        if args.typ.startswith("aws:"):
+            service, _, kind = args.typ.removeprefix("aws:").partition("/")
+            name = state.get("name", args.name)
+            state.setdefault("name", name)
+            state["arn"] = (
+                f"arn:aws:s3:::{state['bucket']}"
+                if args.typ == "aws:s3/bucket:Bucket"
+                else f"arn:aws:{service}:region:account:{kind.split(':')[0]}/{name}"
+            )
         return f"{args.name}-id", state
 
     def call(self, args: mocks.MockCallArgs) -> tuple[dict[str, Any], None]:
@@ -118,6 +149,15 @@ def record(program: Callable[[], object], *, stack_name: str = "dev", config: di
         _forget_root()
         pulumi.runtime.set_all_config({})
     return Recording(tuple(monitor.found), monitor.outputs)
+
+
+def plan(stack_name: str, folder: Path = schema.FOLDER) -> Recording:
+    """What `pulumi up --stack STACK` would make. Raises UserError when the stack's file is missing or not whole."""
+    schema.read(stack_name, folder)
+    config = yaml.safe_load((folder / f"Pulumi.{stack_name}.yaml").read_text())["config"]
+    from infra.__main__ import main
+
+    return record(main, stack_name=stack_name, config=config)
 
 
 def _forget_root() -> None:
