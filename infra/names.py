@@ -12,8 +12,6 @@ DOMAIN = "spotforge.dev"
 """Prefix of our own Kubernetes labels and taints."""
 # https://docs.aws.amazon.com/AmazonS3/latest/userguide/bucketnamingrules.html
 BUCKET_LIMIT = 63
-# https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_iam-quotas.html
-ROLE_LIMIT = 64
 
 BucketRole = Literal["artifacts", "data", "ledger", "logs"]
 
@@ -27,27 +25,6 @@ def bucket(stack: str, role: BucketRole, account: str) -> str:
             f"Shorten the stack's name by {len(name) - BUCKET_LIMIT}.",
         )
     return name
-
-
-def cluster(stack: str) -> str:
-    """Name of the EKS cluster, and value of Karpenter's discovery tag."""
-    return f"{PROJECT}-{stack}"
-
-
-def role(stack: str, purpose: str) -> str:
-    """Name of an IAM role or of a thing that is one a stack: `spotforge-dev-mlflow`. Raises UserError when too long."""
-    name = f"{PROJECT}-{stack}-{purpose}"
-    if len(name) > ROLE_LIMIT:
-        raise UserError(
-            f"stack {stack!r}: the name {name!r} is longer than {ROLE_LIMIT} characters",
-            f"Shorten the stack's name by {len(name) - ROLE_LIMIT}.",
-        )
-    return name
-
-
-def parameter(stack: str, *path: str) -> str:
-    """Path of a secret in Secrets Manager, and of a log group: `spotforge/dev/database/mlflow`."""
-    return "/".join((PROJECT, stack, *path))
 
 
 def gpu_pool(name: str) -> str:
