@@ -24,6 +24,10 @@ fix:
 test *ARGS:
     uv run pytest {{ARGS}}
 
+# Programs on the real Pulumi engine, against a real API server. Builds both (minutes, once) where they are not on PATH.
+engine *ARGS:
+    uv run pytest -m engine -n 0 {{ARGS}}
+
 # A measured comparison, such as `just bench orchestration`; each is a module of tests/bench.
 bench NAME *ARGS:
     uv run python -m tests.bench.{{NAME}} {{ARGS}}

@@ -33,12 +33,12 @@ class Tool:
 
 
 _BASE = "k8s.io/component-base/version"
+_MAJOR, _MINOR, _ = KUBERNETES_VERSION.split(".")
 # Profile-guided optimisation makes the build three times as long and tests no faster.
 _KUBERNETES = (
     "-pgo=off",
     "-ldflags",
-    f"-s -w -X {_BASE}.gitVersion=v{KUBERNETES_VERSION}"
-    f" -X {_BASE}.gitMajor={KUBERNETES_VERSION.split('.')[0]} -X {_BASE}.gitMinor={KUBERNETES_VERSION.split('.')[1]}",
+    f"-s -w -X {_BASE}.gitVersion=v{KUBERNETES_VERSION} -X {_BASE}.gitMajor={_MAJOR} -X {_BASE}.gitMinor={_MINOR}",
 )
 TOOLS = {
     "pulumi": Tool(
@@ -100,10 +100,16 @@ def _build(tool: Tool, target: Path) -> None:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description="Build the Go tools that the engine and cluster tiers run, and print where.")
-    parser.add_argument("names", nargs="*", default=sorted(TOOLS), choices=[*sorted(TOOLS), []], metavar="NAME")
-    for name in parser.parse_args().names:
-        sys.stdout.write(f"{name}: {path(name)}\n")
+    parser = argparse.ArgumentParser(description="Build the Go tools that the engine tier runs, and print where they are.")
+    parser.add_argument("names", nargs="*", metavar="NAME", help=f"of {', '.join(sorted(TOOLS))}; all when none is given")
+    names = parser.parse_args().names or sorted(TOOLS)
+    if unknown := [name for name in names if name not in TOOLS]:
+        parser.error(f"there is no tool {unknown[0]!r}; choose from {', '.join(sorted(TOOLS))}")
+    for name in names:
+        try:
+            sys.stdout.write(f"{name}: {path(name)}\n")
+        except Missing as error:
+            raise SystemExit(str(error)) from error
         sys.stdout.flush()
 
 
