@@ -16,6 +16,7 @@ size:
 
 docs-fresh:
     uv run python -m tests.gates.docs
+    uv run python -m tests.gates.offers
 
 fix:
     uv run ruff check --fix .

@@ -12,7 +12,7 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 from pydantic.alias_generators import to_camel
 
-from stacks import gpu_types
+from stacks import gpu_types, offers
 from stacks.errors import UserError
 from stacks.refusal import as_user_error, meant, refuse, sentence
 
@@ -191,6 +191,8 @@ class StackConfig(_Part):
             for zone in pool.zones:
                 if not zone.startswith(self.region):
                     raise refuse(f"gpuPools: pool '{pool.name}': zones: {zone!r} is not in {self.region}; correct one of them")
+            if wrong := offers.problem(self.region, pool.instance_types):
+                raise refuse(f"gpuPools: pool '{pool.name}': families: {wrong}")
         return self
 
     @classmethod

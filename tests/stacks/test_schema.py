@@ -83,7 +83,17 @@ def pool(value: Config, **changes: Any) -> None:
         (lambda v: pool(v, capacity=["reserved"], capacityReservations=["r-1"]), "capacityReservations[0]:", "Correct"),
         (lambda v: pool(v, ami="al2023@latest"), "ami: 'al2023@latest' is no pinned image", "Write bottlerocket@vX.Y.Z"),
         (lambda v: pool(v, ami="ubuntu@v1"), "ami: 'ubuntu@v1' is no pinned image", "Write bottlerocket"),
-        (lambda v: pool(v, zones=["us-east-1a"]), "'us-east-1a' is not in eu-west-1", "Correct one of them."),
+        (lambda v: pool(v, zones=["us-east-1a"]), "'us-east-1a' is not in eu-north-1", "Correct one of them."),
+        (
+            lambda v: v.update(region="eu-west-1"),
+            "eu-west-1 does not offer g6, g6e",
+            "Drop them, or take",
+        ),
+        (
+            lambda v: v.update(region="ca-west-1"),
+            "families: ca-west-1 offers none of",
+            "Take a region that has them",
+        ),
         (lambda v: pool(v, rootVolumeGib=1), "gpuPools[0].rootVolumeGib:", "Correct the value."),
         (lambda v: pool(v, disruption={"expireAfter": "two weeks"}), "disruption.expireAfter:", "Correct the value."),
         (
