@@ -1,6 +1,6 @@
-"""Which GPU machines AWS offers in which region and zone, from a dated table; and what is wrong with asking for others.
+"""Which GPU machines AWS offers in which region and zone, from a table; and what is wrong with asking for others.
 
-What the machines are is `stacks.gpu_types`. A zone's letter is another building in another account: a hint, where regions are facts.
+What the machines are is `stacks.gpu_types`. A zone's letter is another building in another account: only a hint.
 """
 
 import functools
